@@ -1,0 +1,1 @@
+"""Two-stage fine-tuning of Sa2VA on masks without captions."""

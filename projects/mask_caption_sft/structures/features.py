@@ -1,0 +1,41 @@
+"""What the frozen encoders and the mask decoder return."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class ImageFeatures:
+    """Features of I distinct images; they serve student and teacher alike.
+
+    Attributes:
+        vit: ``[sum(num_tiles), tokens, C]``, pixel-shuffled ViT features
+            *before* the (trainable) projector; tokens = g * g.
+        num_tiles: I counts; image i owns the i-th run of ``vit``.
+        grounding: SAM 2 FPN levels of ``[I, C, h, w]``, finest first, *before*
+            the mask decoder's own ``conv_s0``/``conv_s1``; ``no_mem_embed`` is
+            already added to the last.
+    """
+
+    vit: Tensor
+    num_tiles: list[int]
+    grounding: tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass
+class Segmentation:
+    """Masks of R regions, one per ``[SEG]``.
+
+    Attributes:
+        mask_logits: ``[R, h, w]``, the candidate with the largest predicted IoU
+            (h = w = G / 4).
+        iou_scores: ``[R]``, its predicted IoU.
+        answer_logits: ``[R, A, V]``, predicting ``answer_ids``.
+        answer_ids: ``[A]`` long, the tokens of "Sure, [SEG]." and end of turn.
+    """
+
+    mask_logits: Tensor
+    iou_scores: Tensor
+    answer_logits: Tensor
+    answer_ids: Tensor
