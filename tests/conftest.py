@@ -1,0 +1,21 @@
+"""Shared settings: one thread per test process, and the recorded data when it is there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / 'shared'
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _few_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope='session')
+def shared_dir() -> Path:
+    """The folder of recorded numbers and real samples beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f'{SHARED} is not on this machine')
+    return SHARED
