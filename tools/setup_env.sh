@@ -27,5 +27,10 @@ if [ ! -e "$stamp" ]; then
     if [ "${1:-}" = dev ]; then
         "$VENV/bin/pip" install --quiet -r requirements-dev.txt
     fi
+    # mmengine asks for opencv-python, which needs libGL; a server without it takes the headless build.
+    "$VENV/bin/python" -c 'import cv2' 2>/dev/null || {
+        "$VENV/bin/pip" uninstall --quiet --yes opencv-python
+        "$VENV/bin/pip" install --quiet --force-reinstall --no-deps opencv-python-headless
+    }
     touch "$stamp"
 fi
