@@ -1,0 +1,1 @@
+"""Sa2VA, its teacher, and the loop that trains it."""

@@ -1,0 +1,79 @@
+"""SAM 2 driven by a language embedding instead of clicks."""
+
+import torch
+from torch import Tensor, nn
+from transformers import Sam2Model
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalize_pixels(g_pixel_values: Tensor, round_stats: bool, dtype: torch.dtype) -> Tensor:
+    """ImageNet normalisation of raw pixels.
+
+    Args:
+        g_pixel_values: ``[I, 3, G, G]`` uint8 or float in 0..255.
+        round_stats: Round mean and std to bfloat16, as upstream's inference
+            does even in float32 (0.03 in mask logits); its training does not.
+        dtype: Of the result.
+    """
+    mean = torch.tensor(_MEAN, device=g_pixel_values.device).view(3, 1, 1)
+    std = torch.tensor(_STD, device=g_pixel_values.device).view(3, 1, 1)
+    if round_stats:
+        mean, std = mean.bfloat16().float(), std.bfloat16().float()
+    return ((g_pixel_values.float() / 255 - mean) / std).to(dtype)
+
+
+def encode_pixels(grounding_encoder: Sam2Model, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """FPN levels ``[I, C, h, w]``, finest first; ``no_mem_embed`` is added to the coarsest."""
+    fine, middle, coarse = grounding_encoder.vision_encoder(pixel_values).fpn_hidden_states
+    return fine, middle, coarse + grounding_encoder.no_memory_embedding.view(1, -1, 1, 1)
+
+
+def decode_masks(
+    grounding_encoder: Sam2Model,
+    grounding: tuple[Tensor, Tensor, Tensor],
+    image_index: Tensor,
+    seg_embeds: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Masks for R language embeddings.
+
+    Args:
+        grounding_encoder: SAM 2.
+        grounding: FPN levels of I images, see :func:`encode_pixels`.
+        image_index: ``[R]`` long, the image of each embedding.
+        seg_embeds: ``[R, C]``.
+
+    Returns:
+        All three candidates' logits ``[R, 3, h, w]`` and predicted IoU ``[R, 3]``.
+        They are not gated by the object score.
+
+    Source:
+        Upstream Sa2VA ``hf/models/sam2.py``: the language embedding follows two
+        padding points (label -1).
+    """
+    decoder: nn.Module = grounding_encoder.mask_decoder
+    fine, middle, coarse = grounding
+    # The convolutions are the decoder's own: once per distinct image, then spread over regions.
+    high_resolution = [decoder.conv_s0(fine)[image_index], decoder.conv_s1(middle)[image_index]]
+    num_regions = len(image_index)
+    points = seg_embeds.new_zeros(num_regions, 1, 1, 2)
+    labels = torch.full((num_regions, 1, 1), -1, dtype=torch.int32, device=seg_embeds.device)
+    sparse, dense = grounding_encoder.prompt_encoder(points, labels, None, None)
+    sparse = torch.cat([sparse, seg_embeds[:, None, None].to(sparse.dtype)], dim=2)
+    position = grounding_encoder.get_image_wide_positional_embeddings()
+    masks, iou_scores, _, _ = decoder(
+        image_embeddings=coarse[image_index],
+        image_positional_embeddings=position.expand(num_regions, -1, -1, -1),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=True,
+        high_resolution_features=high_resolution,
+    )
+    return masks[:, 0], iou_scores[:, 0]
+
+
+def best_candidate(mask_logits: Tensor, iou_scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Of ``[R, 3, h, w]`` candidates the one with the largest predicted IoU: ``[R, h, w]``, ``[R]``."""
+    best = iou_scores.argmax(1)
+    rows = torch.arange(len(best), device=best.device)
+    return mask_logits[rows, best], iou_scores[rows, best]

@@ -1,0 +1,192 @@
+"""Reading and writing weights in Sa2VA's released layout, tensor by tensor."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .architecture import check_config
+from .key_map import entries_for
+
+_INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
+
+
+def read_config(base: str | Path) -> dict[str, Any]:
+    """Content of ``config.json`` of a released checkpoint, checked.
+
+    Raises:
+        FileNotFoundError: No such directory or file.
+        ValueError: Not a Sa2VA checkpoint, or a variant that is not supported.
+    """
+    path = Path(base) / 'config.json'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} is missing. Set `base` (config key model.sa2va.base) to a directory in the '
+            'released Sa2VA layout: config.json, *.safetensors and the tokenizer files.'
+        )
+    config = json.loads(path.read_text())
+    check_config(config, str(path))
+    return config
+
+
+class ReleasedWeights:
+    """The tensors of a released checkpoint, read one at a time from the mapped files.
+
+    Args:
+        base: Directory with ``model.safetensors``, or shards with
+            ``model.safetensors.index.json``.
+
+    Raises:
+        FileNotFoundError: No weights, or the index names a shard that is not there.
+        ValueError: A shard is truncated or not a safetensors file.
+    """
+
+    def __init__(self, base: str | Path) -> None:
+        self.base = Path(base)
+        self.shard_of = self._locate()
+        self._open = {shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))}
+
+    def _locate(self) -> dict[str, str]:
+        index, single = self.base / _INDEX, self.base / _SINGLE
+        if index.is_file():
+            shard_of = json.loads(index.read_text())['weight_map']
+            missing = sorted({s for s in shard_of.values() if not (self.base / s).is_file()})
+            if missing:
+                raise FileNotFoundError(
+                    f'{index} names shards that are not there: {", ".join(missing)}. '
+                    'Complete the download of the checkpoint.'
+                )
+            return shard_of
+        if not single.is_file():
+            raise FileNotFoundError(
+                f'{self.base} holds neither {_SINGLE} nor {_INDEX}. Complete the download.'
+            )
+        with self._open_shard(_SINGLE) as file:
+            return dict.fromkeys(file.keys(), _SINGLE)
+
+    def _open_shard(self, shard: str):
+        try:
+            return safe_open(self.base / shard, 'pt')
+        except SafetensorError as error:
+            raise ValueError(
+                f'{self.base / shard} is truncated or not a safetensors file ({error}). '
+                'Download it again.'
+            ) from error
+
+    def keys(self) -> list[str]:
+        """Names of all tensors, in the order of the index."""
+        return list(self.shard_of)
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._open[self.shard_of[key]].get_tensor(key)
+
+
+def native_tensors(
+    keys: Iterable[str], read: Callable[[str], Tensor], where: str
+) -> Iterator[tuple[str, Tensor]]:
+    """Native names and tensors of a released checkpoint, one table row at a time.
+
+    Args:
+        keys: Names in the released layout.
+        read: Gives the tensor of a name.
+        where: Names the checkpoint in messages.
+
+    Raises:
+        ValueError: A name is neither mapped nor listed as unused, or a row is incomplete.
+    """
+    keys = list(keys)
+    entries, unknown = entries_for(keys)
+    if unknown:
+        raise ValueError(
+            f'{where} has tensors with no entry in models/key_map.py: {_listed(unknown)}. '
+            'Map them, or list them as unused.'
+        )
+    present = set(keys)
+    incomplete = [name for entry in entries for name in entry.released if name not in present]
+    if incomplete:
+        raise ValueError(f'{where} lacks tensors: {_listed(incomplete)}.')
+    for entry in entries:
+        yield from zip(entry.native, entry.to_native([read(name) for name in entry.released]))
+
+
+def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+    """Copy tensors into the model; every parameter must be given, and fit.
+
+    LoRA parameters are left alone: they are not in a released checkpoint.
+
+    Raises:
+        ValueError: Lists what is missing, what does not exist, and what differs in shape.
+    """
+    targets = {plain_name(name): parameter for name, parameter in model.named_parameters()}
+    targets |= {'grounding_encoder.shared_image_embedding.positional_embedding':
+                model.get_buffer('grounding_encoder.shared_image_embedding.positional_embedding')}  # fmt: skip
+    targets = {name: target for name, target in targets.items() if 'lora_' not in name}
+    surplus, misfits, seen = [], [], set()
+    for name, tensor in tensors:
+        if name not in targets:
+            surplus.append(name)
+            continue
+        seen.add(name)
+        if targets[name].shape != tensor.shape:
+            misfits.append(f'{name} {tuple(tensor.shape)} for {tuple(targets[name].shape)}')
+            continue
+        with torch.no_grad():
+            targets[name].copy_(tensor)
+    missing = [name for name in targets if name not in seen]
+    problems = [
+        f'{title}: {_listed(names)}'
+        for title, names in (
+            ('missing', missing), ('not in the model', surplus), ('of another shape', misfits)
+        )
+        if names
+    ]  # fmt: skip
+    if problems:
+        raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
+    # SAM 2's prompt encoder holds the same positional embedding a second time.
+    shared = model.get_buffer('grounding_encoder.shared_image_embedding.positional_embedding')
+    model.get_buffer('grounding_encoder.prompt_encoder.shared_embedding.positional_embedding').copy_(shared)
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name as it is without peft's wrapper around linear layers."""
+    return name.replace('.base_layer.', '.')
+
+
+def save_released(
+    model: nn.Module,
+    out_dir: str | Path,
+    layout: Iterable[str],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write all weights of a model (without LoRA) in the released layout, one file.
+
+    Args:
+        model: A ``Sa2VA``.
+        out_dir: Existing directory; ``model.safetensors`` is written by rename.
+        layout: Released names to write (those of a released checkpoint).
+        dtype: Cast to this type; None keeps each tensor's own.
+    """
+    state = {plain_name(name): tensor for name, tensor in model.state_dict().items()}
+    entries, unknown = entries_for(layout)
+    if unknown:
+        raise ValueError(f'The layout has tensors with no entry in models/key_map.py: {_listed(unknown)}.')
+    tensors = {}
+    for entry in entries:
+        released = entry.to_released([state[name] for name in entry.native])
+        for name, tensor in zip(entry.released, released):
+            tensors[name] = tensor.detach().to('cpu', dtype or tensor.dtype).contiguous().clone()
+    target = Path(out_dir) / _SINGLE
+    temporary = target.with_suffix('.tmp')
+    save_file(tensors, temporary, metadata={'format': 'pt'})
+    temporary.replace(target)
+
+
+def _listed(names: list[str], limit: int = 20) -> str:
+    names = sorted(names)
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more

@@ -1,0 +1,63 @@
+"""Every question, answer and special token the model sees.
+
+Source: upstream Sa2VA's ``hf/models/modeling_sa2va_chat.py`` (inference form of
+the template) and its evaluation scripts.
+"""
+
+from dataclasses import dataclass
+
+from xtuner.utils import PROMPT_TEMPLATE
+
+IMG_START, IMG_CONTEXT, IMG_END = '<img>', '<IMG_CONTEXT>', '</img>'
+VP_START, VP_END = '<vp>', '</vp>'
+SEG = '[SEG]'
+#: The text between the image and an expression, and what follows the expression.
+SEGMENT_PREFIX, SEGMENT_SUFFIX = '\n Please segment', ' in this image.'
+SEGMENT_ANSWER = f'Sure, {SEG}.'
+DESCRIBE_INTRO = '\nThere are {count} part regions in the picture: '
+DESCRIBE_QUESTION = (
+    '\nPlease give me a short description of the region in the picture marked by region{index}.'
+)
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """How one turn of a conversation is wrapped.
+
+    Attributes:
+        before_input: Text before the user's words.
+        before_answer: Text between the user's words and the assistant's.
+        end_of_turn: Text that ends the assistant's answer.
+    """
+
+    before_input: str
+    before_answer: str
+    end_of_turn: str
+
+    @classmethod
+    def from_xtuner(cls, name: str, newline_before_answer: bool = True) -> 'PromptTemplate':
+        """The template of that name in XTuner's ``PROMPT_TEMPLATE``.
+
+        Args:
+            name: ``'phi3_chat'`` for the released Sa2VA-4B.
+            newline_before_answer: The inference form, which is what gets
+                evaluated. Upstream's training data leave the newline out.
+
+        Raises:
+            ValueError: XTuner has no such template.
+        """
+        if name not in PROMPT_TEMPLATE:
+            raise ValueError(
+                f'prompt_template={name!r} is not in xtuner.utils.PROMPT_TEMPLATE. '
+                f'Set it to one of {sorted(PROMPT_TEMPLATE)}.'
+            )
+        template = PROMPT_TEMPLATE[name]
+        before_input, before_answer = template['INSTRUCTION'].split('{input}')
+        if not newline_before_answer:
+            before_answer = before_answer.replace('\n', '', 1)
+        return cls(before_input, before_answer, template.get('SUFFIX', ''))
+
+
+def describe_question(index: int = 1) -> str:
+    """The words after the visual prompts, when region ``index`` is to be described."""
+    return '.\n' + DESCRIBE_QUESTION.format(index=index)
