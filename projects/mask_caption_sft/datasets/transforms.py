@@ -1,0 +1,197 @@
+"""From an image with masks to two views of it, as the model sees them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from mmcv.transforms import BaseTransform
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from ..ops.visual_prompt import visual_prompt_grid
+from ..structures import RegionSample, View
+from .tiling import grounding_pixels, tile_image
+
+
+@dataclass
+class RawView:
+    """An image as it was read.
+
+    Attributes:
+        image_id: Names the pixels.
+        image: ``[H, W, 3]`` uint8 RGB.
+        masks: ``[N, H, W]`` bool.
+    """
+
+    image_id: str
+    image: np.ndarray
+    masks: np.ndarray
+
+
+@dataclass
+class RawSample:
+    """What a dataset reads from disk, before transforms; ``view2`` may be missing."""
+
+    dataset: str
+    sample_id: str
+    view1: RawView
+    view2: RawView | None
+    expressions: list[str | None] = field(default_factory=list)
+
+    def keep_regions(self, rows: list[int]) -> None:
+        """Drop all regions but these."""
+        self.expressions = [self.expressions[i] for i in rows]
+        for view in (self.view1, self.view2):
+            if view is not None:
+                view.masks = view.masks[rows]
+
+
+class ChooseRegions(BaseTransform):
+    """Keep at most ``max_regions`` regions that are visible in every view, at random.
+
+    Args:
+        max_regions: The most regions of one image; None keeps all, in order.
+        min_area_ratio: Regions that cover less of an image are not drawn.
+        max_area_ratio: Nor are those that cover more.
+
+    Raises:
+        ValueError: No region is left.
+    """
+
+    def __init__(
+        self, max_regions: int | None = 4, min_area_ratio: float = 0.0, max_area_ratio: float = 1.0
+    ) -> None:
+        self.max_regions = max_regions
+        self.min_area_ratio, self.max_area_ratio = min_area_ratio, max_area_ratio
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Drop the regions that are not drawn."""
+        sample: RawSample = results['sample']
+        usable = np.ones(len(sample.expressions), dtype=bool)
+        for view in (sample.view1, sample.view2):
+            if view is not None:
+                area = view.masks.mean(axis=(1, 2))
+                usable &= (area > 0) & (area >= self.min_area_ratio) & (area <= self.max_area_ratio)
+        rows = np.flatnonzero(usable)
+        if not len(rows):
+            raise ValueError(
+                f'none of {len(usable)} masks is visible in both views with an area between '
+                f'{self.min_area_ratio} and {self.max_area_ratio} of the image'
+            )
+        if self.max_regions is not None and len(rows) > self.max_regions:
+            rows = np.random.choice(rows, self.max_regions, replace=False)
+        sample.keep_regions(rows.tolist())
+        return results
+
+
+class SecondView(BaseTransform):
+    """A second view of one image: a crop, a scale, other colours.
+
+    A sample that has a second view already (two frames of a video) keeps it.
+
+    Args:
+        crop_ratio: Smallest and largest side of the crop, as a share of the image's.
+        color_ratio: Brightness, contrast and saturation vary by this much.
+        mirror_prob: 0 by default: "left" must stay left.
+        min_visible_ratio: Share of each mask that the crop must keep.
+        num_tries: Crops tried before the whole image is taken.
+        prob: How often there is a second view at all; otherwise both are the same image.
+    """
+
+    def __init__(
+        self,
+        crop_ratio: tuple[float, float] = (0.6, 1.0),
+        color_ratio: float = 0.2,
+        mirror_prob: float = 0.0,
+        min_visible_ratio: float = 0.7,
+        num_tries: int = 10,
+        prob: float = 1.0,
+    ) -> None:
+        self.crop_ratio, self.color_ratio, self.mirror_prob = crop_ratio, color_ratio, mirror_prob
+        self.min_visible_ratio, self.num_tries, self.prob = min_visible_ratio, num_tries, prob
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``view2`` where it is missing."""
+        sample: RawSample = results['sample']
+        if sample.view2 is None and np.random.random() < self.prob:
+            sample.view2 = self._second(sample.view1)
+        return results
+
+    def _second(self, view: RawView) -> RawView:
+        x, y, width, height = self._crop_box(view.masks)
+        image = Image.fromarray(view.image[y : y + height, x : x + width])
+        masks = view.masks[:, y : y + height, x : x + width]
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+            factor = 1 + np.random.uniform(-self.color_ratio, self.color_ratio)
+            image = enhance(image).enhance(factor)
+        pixels = np.asarray(image)
+        if np.random.random() < self.mirror_prob:
+            pixels, masks = pixels[:, ::-1], masks[:, :, ::-1]
+        name = f'{view.image_id}#view2-{np.random.randint(2**31)}'
+        return RawView(name, np.ascontiguousarray(pixels), np.ascontiguousarray(masks))
+
+    def _crop_box(self, masks: np.ndarray) -> tuple[int, int, int, int]:
+        full_height, full_width = masks.shape[1:]
+        areas = masks.sum(axis=(1, 2))
+        for _ in range(self.num_tries):
+            ratio = np.random.uniform(*self.crop_ratio)
+            width, height = max(1, round(full_width * ratio)), max(1, round(full_height * ratio))
+            x = np.random.randint(full_width - width + 1)
+            y = np.random.randint(full_height - height + 1)
+            visible = masks[:, y : y + height, x : x + width].sum(axis=(1, 2))
+            if (visible >= self.min_visible_ratio * areas).all():
+                return x, y, width, height
+        return 0, 0, full_width, full_height
+
+
+class PackRegions(BaseTransform):
+    """The last transform: pixels for both encoders, masks, and the visual-prompt grid.
+
+    Args:
+        image_size: Side of a ViT tile in pixels.
+        grounding_size: Side of SAM 2's input in pixels.
+        grid_size: Side of a tile's grid of image tokens.
+        max_tiles: Most ViT tiles per image, not counting the thumbnail.
+        mask_size: Side of the ground truth; None keeps the image's own size (validation).
+    """
+
+    def __init__(
+        self,
+        image_size: int = 448,
+        grounding_size: int = 1024,
+        grid_size: int = 16,
+        max_tiles: int = 12,
+        mask_size: int | None = 256,
+    ) -> None:
+        self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
+        self.max_tiles, self.mask_size = max_tiles, mask_size
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Put the :class:`RegionSample` into ``results['sample']``."""
+        raw: RawSample = results['sample']
+        view1 = self._pack(raw.view1)
+        view2 = view1 if raw.view2 is None else self._pack(raw.view2)
+        results['sample'] = RegionSample(raw.dataset, raw.sample_id, view1, view2, raw.expressions)
+        return results
+
+    def _pack(self, view: RawView) -> View:
+        image = Image.fromarray(view.image)
+        masks = torch.from_numpy(view.masks)
+        return View(
+            image_id=view.image_id,
+            pixel_values=tile_image(image, self.image_size, self.max_tiles),
+            g_pixel_values=grounding_pixels(image, self.grounding_size),
+            visual_prompts=visual_prompt_grid(masks, self.grid_size),
+            masks=masks if self.mask_size is None else shrink_masks(masks, self.mask_size),
+        )
+
+
+def shrink_masks(masks: Tensor, size: int) -> Tensor:
+    """Masks ``[N, H, W]`` as ``[N, size, size]`` by nearest; one that vanishes keeps a pixel."""
+    resized = F.interpolate(masks[:, None].float(), (size, size))[:, 0].bool()
+    vanished = ~resized.flatten(1).any(1) & masks.flatten(1).any(1)
+    if vanished.any():
+        resized[vanished] = visual_prompt_grid(masks[vanished], size)
+    return resized

@@ -1,0 +1,80 @@
+"""Moves the teacher after the student."""
+
+import torch
+from mmengine.hooks import EMAHook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+
+class TeacherEMAHook(EMAHook):
+    """After each update of the student, move the teacher a small step.
+
+    ``teacher <- (1 - momentum) * teacher + momentum * student``, for the tensors
+    the student trains; the frozen ones are shared, not averaged. One step per
+    optimizer update: with gradient accumulation, not one per iteration.
+
+    The teacher is part of the model, so it is in checkpoints, and a resumed run
+    goes on with the saved one. Nothing is swapped for validation: the model's
+    ``predict_with`` says which of the two is looked at.
+
+    Args:
+        momentum: Step towards the student, in [0, 0.5]. It is 1 - decay: a decay
+            of 0.999 is ``momentum=0.001``; 0 is a frozen teacher (decay 1.0).
+
+    Raises:
+        ValueError: ``momentum`` is outside [0, 0.5].
+
+    Source: Mean Teacher, arXiv:1703.01780, section 2.
+    """
+
+    def __init__(self, momentum: float = 0.001) -> None:
+        if not 0 <= momentum <= 0.5:
+            raise ValueError(
+                f'momentum={momentum} is outside [0, 0.5]. It is 1 - decay: for a decay of 0.999 '
+                'write momentum=0.001.'
+            )
+        super().__init__()
+        self.momentum = momentum
+
+    def before_run(self, runner: Runner) -> None:
+        """Pair the trained tensors of student and teacher by name."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        teacher = dict(model.teacher.named_parameters())
+        self.pairs = [
+            (teacher[name], parameter)
+            for name, parameter in model.student.named_parameters()
+            if parameter.requires_grad
+        ]
+
+    def before_train(self, runner: Runner) -> None:
+        """Nothing to prepare: the model built the teacher equal to the student."""
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Step if this iteration ended with an optimizer update."""
+        if runner.optim_wrapper.should_update():
+            self.step()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every pair."""
+        for teacher, student in self.pairs:
+            teacher.lerp_(student.to(teacher.dtype), self.momentum)
+
+    # The parent swaps the averaged weights in and out; here they are a module of their own.
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Nothing is swapped."""
+
+    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
+        """Nothing is swapped."""
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Nothing is swapped."""
+
+    def after_test_epoch(self, runner: Runner, metrics=None) -> None:
+        """Nothing is swapped."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """The teacher is already in the model's state."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """The teacher was loaded with the model's state."""

@@ -1,0 +1,24 @@
+"""The steady copy of the student that segments from its captions."""
+
+from copy import deepcopy
+
+from .sa2va import Sa2VA
+
+
+def build_teacher(student: Sa2VA) -> Sa2VA:
+    """A copy that shares every frozen tensor with the student and owns the trained ones.
+
+    It is a module of its own, so that activation checkpointing recomputes with
+    the teacher's weights. It is in eval mode and its weights take no gradient;
+    gradients pass through its activations.
+
+    Args:
+        student: The model in training. Its tokenizer and config are shared too.
+    """
+    shared = [student.tokenizer, student.config]
+    shared += [p for p in student.parameters() if not p.requires_grad]
+    shared += list(student.buffers())
+    # deepcopy takes an object it finds in the memo instead of copying it.
+    memo = {id(item): item for item in shared}
+    memo[id(student._start)] = {}
+    return deepcopy(student, memo).freeze().eval()

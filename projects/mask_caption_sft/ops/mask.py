@@ -1,0 +1,68 @@
+"""Masks: decoding, resizing, overlap."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """A COCO segmentation as a bool mask ``[height, width]``.
+
+    Args:
+        segmentation: Polygons (a list of flat x, y lists), uncompressed RLE or
+            compressed RLE with ``counts`` as str or bytes. Overlapping polygons
+            are united, not summed.
+        height, width: Of the image, in pixels.
+
+    Raises:
+        ValueError: An RLE is of another size, or the annotation is none of these.
+    """
+    if isinstance(segmentation, list):
+        polygons = [p for p in segmentation if len(p) >= 6]
+        if not polygons:
+            return np.zeros((height, width), dtype=bool)
+        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    elif isinstance(segmentation, dict) and 'counts' in segmentation:
+        rle = segmentation
+        if list(rle['size']) != [height, width]:
+            raise ValueError(
+                f'the RLE is of size {list(rle["size"])}, the image of {[height, width]} (height, width)'
+            )
+        if isinstance(rle['counts'], list):
+            rle = coco_mask.frPyObjects(rle, height, width)
+    else:
+        raise ValueError(f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE')
+    return coco_mask.decode(rle).astype(bool)
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, Any]:
+    """A bool mask ``[H, W]`` as compressed COCO RLE with ``counts`` as str."""
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
+
+
+def resize_masks(masks: Sequence[Tensor] | Tensor, size: Sequence[int]) -> Tensor:
+    """Masks of any sizes ``[H, W]`` as bool ``[N, *size]``, nearest neighbour.
+
+    Source: upstream Sa2VA resizes training masks to 256 by nearest.
+    """
+    if len(masks) == 0:
+        device = masks.device if isinstance(masks, Tensor) else None
+        return torch.zeros(0, *size, dtype=torch.bool, device=device)
+    resized = [
+        mask if tuple(mask.shape) == tuple(size) else F.interpolate(mask[None, None].float(), tuple(size))[0, 0]
+        for mask in masks
+    ]
+    return torch.stack([mask.bool() for mask in resized])
+
+
+def mask_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union ``[N]`` of bool masks ``[N, H, W]``; 1 where both are empty."""
+    first, second = first.flatten(1), second.flatten(1)
+    intersection, union = (first & second).sum(1), (first | second).sum(1)
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
