@@ -99,4 +99,4 @@ class OpenImages(RegionDataset):
                 f'mask {path.name} of {mask.width} x {mask.height} has another aspect ratio than '
                 f'its image of {width} x {height}'
             )
-        return np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 127
+        return np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 0

@@ -61,3 +61,18 @@ class PromptTemplate:
 def describe_question(index: int = 1) -> str:
     """The words after the visual prompts, when region ``index`` is to be described."""
     return '.\n' + DESCRIBE_QUESTION.format(index=index)
+
+
+#: Added tokens of every released Sa2VA tokenizer; none may stand in an annotation.
+SPECIAL_TOKENS = (
+    IMG_START, IMG_CONTEXT, IMG_END, VP_START, VP_END, SEG, '<p>', '</p>',
+    '<|user|>', '<|assistant|>', '<|system|>', '<|end|>', '<|im_start|>', '<|im_end|>', '<|endoftext|>',
+)  # fmt: skip
+
+
+def check_expression(text: str) -> None:
+    """Raise ``ValueError`` for a text that would be read as more than words."""
+    found = [token for token in SPECIAL_TOKENS if token in text]
+    if found or not text.strip():
+        problem = f'contains the special token {found[0]!r}' if found else 'is empty'
+        raise ValueError(f'the expression {text!r} {problem}; mend the annotation')

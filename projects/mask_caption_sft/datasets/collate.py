@@ -1,0 +1,66 @@
+"""Samples to a batch; an image that occurs twice is stored once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..structures import BrokenRecord, RegionBatch, RegionSample, View
+
+
+def collate_regions(samples: Sequence[RegionSample | BrokenRecord]) -> dict[str, RegionBatch]:
+    """Flatten samples of N regions each to one :class:`RegionBatch`, as ``dict(batch=...)``.
+
+    Broken records go to ``batch.skipped``. If nothing else was drawn the batch
+    has no region and no image, and the model's losses are zero.
+    """
+    good = [sample for sample in samples if isinstance(sample, RegionSample)]
+    skipped = [sample for sample in samples if isinstance(sample, BrokenRecord)]
+    if not good:
+        return {'batch': _empty_batch(skipped)}
+    views: dict[str, View] = {}
+    for sample in good:
+        for view in (sample.view1, sample.view2):
+            views.setdefault(view.image_id, view)
+    position = {image_id: i for i, image_id in enumerate(views)}
+    batch = RegionBatch(
+        pixel_values=torch.cat([view.pixel_values for view in views.values()]),
+        num_tiles=[len(view.pixel_values) for view in views.values()],
+        g_pixel_values=torch.stack([view.g_pixel_values for view in views.values()]),
+        image_ids=list(views),
+        image1=_per_region(good, [position[s.view1.image_id] for s in good]),
+        image2=_per_region(good, [position[s.view2.image_id] for s in good]),
+        visual_prompts=torch.cat([s.view1.visual_prompts for s in good]),
+        masks1=[mask for s in good for mask in s.view1.masks],
+        masks2=[mask for s in good for mask in s.view2.masks],
+        expressions=[expression for s in good for expression in s.expressions],
+        datasets=[s.dataset for s in good for _ in s.expressions],
+        sample_ids=[s.sample_id for s in good for _ in s.expressions],
+        skipped=skipped,
+    )
+    return {'batch': batch}
+
+
+def _per_region(samples: Sequence[RegionSample], values: list[int]) -> Tensor:
+    counts = torch.tensor([len(sample) for sample in samples])
+    return torch.tensor(values).repeat_interleave(counts)
+
+
+def _empty_batch(skipped: list[BrokenRecord]) -> RegionBatch:
+    none = torch.zeros(0, dtype=torch.long)
+    pixels = torch.zeros(0, 3, 1, 1)
+    return RegionBatch(
+        pixel_values=pixels,
+        num_tiles=[],
+        g_pixel_values=pixels.byte(),
+        image_ids=[],
+        image1=none,
+        image2=none.clone(),
+        visual_prompts=torch.zeros(0, 1, 1, dtype=torch.bool),
+        masks1=[],
+        masks2=[],
+        expressions=[],
+        datasets=[],
+        sample_ids=[],
+        skipped=skipped,
+    )

@@ -1,0 +1,156 @@
+"""Several datasets drawn in fixed shares, by number of the draw."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_dist_info
+from mmengine.logging import print_log
+from torch.utils.data import Dataset, Sampler
+
+from ..structures import BrokenRecord, RegionSample
+from .base import RegionDataset
+
+_BLOCK_LEN = 1000
+
+
+class RegionMix(Dataset):
+    """Datasets by name, each with its share of the draws.
+
+    A draw is a number; the same number always gives the same record, so a run
+    can be resumed at any draw. Within a block of 1000 draws the shares are
+    exact, in a shuffled order. Each dataset is walked without repetition, in
+    another order each time round.
+
+    Args:
+        datasets: ``{name: dict(type=..., weight=1.0, ...)}``; ``None`` leaves one out.
+            Weights are relative and decide the shares, whatever the sizes.
+        epoch_len: Draws that count as an epoch; by default the number of all records.
+        seed: Of the shuffling.
+
+    Raises:
+        ValueError: No dataset is left, or a weight is not positive.
+    """
+
+    def __init__(
+        self, datasets: dict[str, dict[str, Any] | None], epoch_len: int | None = None, seed: int = 0
+    ) -> None:
+        kept = {name: dict(config) for name, config in datasets.items() if config is not None}
+        if not kept:
+            raise ValueError('The mix has no dataset left. Keep at least one in train_dataloader.dataset.datasets.')
+        weights = {name: float(config.pop('weight', 1.0)) for name, config in kept.items()}
+        wrong = {name: weight for name, weight in weights.items() if not weight > 0}
+        if wrong:
+            raise ValueError(f'Weights must be positive, got {wrong}. Set a dataset to None to leave it out.')
+        self.datasets: dict[str, RegionDataset] = {
+            name: config.pop('type')(name=name, **config) for name, config in kept.items()
+        }
+        self.seed = seed
+        self.counts = _block_counts(list(weights.values()))
+        self.epoch_len = epoch_len or sum(len(dataset) for dataset in self.datasets.values())
+        self._block = lru_cache(maxsize=4)(self._make_block)
+        print_log(f'The mix:\n{self.describe()}', 'current')
+
+    def __len__(self) -> int:
+        return self.epoch_len
+
+    def describe(self) -> str:
+        """A table of records, share, and passes per epoch."""
+        lines = [f'{"dataset":<16}{"records":>10}{"share":>8}{"passes per epoch":>18}']
+        for (name, dataset), count in zip(self.datasets.items(), self.counts):
+            share = count / _BLOCK_LEN
+            passes = share * self.epoch_len / len(dataset)
+            lines.append(f'{name:<16}{len(dataset):>10}{share:>8.1%}{passes:>18.2f}')
+        return '\n'.join(lines)
+
+    def locate(self, draw: int) -> tuple[str, int]:
+        """Dataset and record of a draw."""
+        block, position = divmod(draw, _BLOCK_LEN)
+        which, nth = self._block(block)[position]
+        name = list(self.datasets)[which]
+        turn, step = divmod(block * self.counts[which] + nth, len(self.datasets[name]))
+        return name, _shuffled(step, len(self.datasets[name]), (self.seed, which, turn))
+
+    def __getitem__(self, draw: int) -> RegionSample | BrokenRecord:
+        name, index = self.locate(draw)
+        return self.datasets[name][index]
+
+    def _make_block(self, block: int) -> list[tuple[int, int]]:
+        entries = [(d, n) for d, count in enumerate(self.counts) for n in range(count)]
+        order = np.random.default_rng((self.seed, block)).permutation(len(entries))
+        return [entries[i] for i in order]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The cache holds a bound method; a spawned worker makes its own.
+        return {key: value for key, value in vars(self).items() if key != '_block'}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._block = lru_cache(maxsize=4)(self._make_block)
+
+
+def _block_counts(weights: list[float]) -> list[int]:
+    """Draws of each dataset per block: largest remainders, at least one each."""
+    exact = [weight / sum(weights) * _BLOCK_LEN for weight in weights]
+    counts = [max(1, math.floor(value)) for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: math.floor(exact[i]) - exact[i])
+    for i in itertools.islice(itertools.cycle(by_remainder), max(0, _BLOCK_LEN - sum(counts))):
+        counts[i] += 1
+    counts[counts.index(max(counts))] -= max(0, sum(counts) - _BLOCK_LEN)
+    return counts
+
+
+def _shuffled(step: int, length: int, key: tuple[int, ...]) -> int:
+    """A permutation of ``range(length)`` by two numbers, so that no list of millions is kept."""
+    rng = np.random.default_rng(key)
+    offset, factor = int(rng.integers(length)), int(rng.integers(length)) | 1
+    while math.gcd(factor, length) != 1:
+        factor += 1
+    return (step * factor + offset) % length
+
+
+class DrawSampler(Sampler):
+    """Draw numbers 0, 1, 2, ... without end, shared out among the ranks.
+
+    Its length is that of an epoch, for schedules that count epochs.
+
+    Args:
+        dataset: A :class:`RegionMix`.
+        start: First draw.
+    """
+
+    def __init__(self, dataset: RegionMix, start: int = 0, **kwargs: Any) -> None:
+        self.dataset, self.start = dataset, start
+        self.rank, self.world_size = get_dist_info()
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start + self.rank, self.world_size)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing depends on the epoch: draws go on."""
+
+
+class RegionConcat(Dataset):
+    """Datasets one after the other, in order, for validation.
+
+    Args:
+        datasets: ``{name: dict(type=...)}``; ``None`` leaves one out.
+    """
+
+    def __init__(self, datasets: dict[str, dict[str, Any] | None]) -> None:
+        kept = {name: dict(config) for name, config in datasets.items() if config is not None}
+        self.datasets = {name: config.pop('type')(name=name, **config) for name, config in kept.items()}
+        self.items = [(name, i) for name, dataset in self.datasets.items() for i in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> RegionSample | BrokenRecord:
+        name, position = self.items[index]
+        return self.datasets[name][position]
