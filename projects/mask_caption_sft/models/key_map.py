@@ -186,3 +186,22 @@ def entries_for(released_keys) -> tuple[list[Entry], list[str]]:
         else:
             entries[entry.released] = entry
     return list(entries.values()), unknown
+
+
+_REVERSED_PATTERNS = [(_pattern(native), released) for released, native in RENAMED]
+
+
+def entry_for_native(native_key: str) -> Entry | None:
+    """The table row that a native name belongs to, or None if there is none."""
+    for names, native in STACKED:
+        if native_key == native:
+            return Entry(names, (native,))
+    for released, natives in SPLIT:
+        for native in natives:
+            if match := _pattern(native).match(native_key):
+                groups = match.groups()
+                return Entry((_fill(released, groups),), tuple(_fill(name, groups) for name in natives))
+    for pattern, released in _REVERSED_PATTERNS:
+        if match := pattern.match(native_key):
+            return Entry((_fill(released, match.groups()),), (native_key,))
+    return None

@@ -11,9 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .architecture import check_config
-from .key_map import entries_for
+from .key_map import entries_for, entry_for_native
 
 _INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
+#: SAM 2's positional embedding is a buffer, held twice.
+_POSITIONS = 'grounding_encoder.shared_image_embedding.positional_embedding'
+_POSITIONS_AGAIN = 'grounding_encoder.prompt_encoder.shared_embedding.positional_embedding'
 
 
 def read_config(base: str | Path) -> dict[str, Any]:
@@ -123,8 +126,7 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
         ValueError: Lists what is missing, what does not exist, and what differs in shape.
     """
     targets = {plain_name(name): parameter for name, parameter in model.named_parameters()}
-    targets |= {'grounding_encoder.shared_image_embedding.positional_embedding':
-                model.get_buffer('grounding_encoder.shared_image_embedding.positional_embedding')}  # fmt: skip
+    targets[_POSITIONS] = model.get_buffer(_POSITIONS)
     targets = {name: target for name, target in targets.items() if 'lora_' not in name}
     surplus, misfits, seen = [], [], set()
     for name, tensor in tensors:
@@ -147,9 +149,7 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     ]  # fmt: skip
     if problems:
         raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
-    # SAM 2's prompt encoder holds the same positional embedding a second time.
-    shared = model.get_buffer('grounding_encoder.shared_image_embedding.positional_embedding')
-    model.get_buffer('grounding_encoder.prompt_encoder.shared_embedding.positional_embedding').copy_(shared)
+    model.get_buffer(_POSITIONS_AGAIN).copy_(model.get_buffer(_POSITIONS))
 
 
 def plain_name(name: str) -> str:
@@ -157,32 +157,31 @@ def plain_name(name: str) -> str:
     return name.replace('.base_layer.', '.')
 
 
-def save_released(
-    model: nn.Module,
-    out_dir: str | Path,
-    layout: Iterable[str],
-    dtype: torch.dtype | None = None,
-) -> None:
+def save_released(model: nn.Module, out_dir: str | Path, dtype: torch.dtype | None = None) -> None:
     """Write all weights of a model (without LoRA) in the released layout, one file.
 
     Args:
         model: A ``Sa2VA``.
         out_dir: Existing directory; ``model.safetensors`` is written by rename.
-        layout: Released names to write (those of a released checkpoint).
         dtype: Cast to this type; None keeps each tensor's own.
+
+    Raises:
+        ValueError: The model has a weight that is not in models/key_map.py.
     """
-    state = {plain_name(name): tensor for name, tensor in model.state_dict().items()}
-    entries, unknown = entries_for(layout)
+    state = {plain_name(name): p for name, p in model.named_parameters() if 'lora_' not in name}
+    state[_POSITIONS] = model.get_buffer(_POSITIONS)
+    entries = {name: entry_for_native(name) for name in state}
+    unknown = [name for name, entry in entries.items() if entry is None]
     if unknown:
-        raise ValueError(f'The layout has tensors with no entry in models/key_map.py: {_listed(unknown)}.')
+        raise ValueError(f'No entry in models/key_map.py for: {_listed(unknown)}.')
     tensors = {}
-    for entry in entries:
+    for entry in set(entries.values()):
         released = entry.to_released([state[name] for name in entry.native])
         for name, tensor in zip(entry.released, released):
             tensors[name] = tensor.detach().to('cpu', dtype or tensor.dtype).contiguous().clone()
     target = Path(out_dir) / _SINGLE
     temporary = target.with_suffix('.tmp')
-    save_file(tensors, temporary, metadata={'format': 'pt'})
+    save_file(dict(sorted(tensors.items())), temporary, metadata={'format': 'pt'})
     temporary.replace(target)
 
 

@@ -1,0 +1,32 @@
+"""Logging, checkpoints, seed, distributed settings."""
+
+from mmengine.dataset import worker_init_fn  # noqa: F401
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+
+from projects.mask_caption_sft.engine.atomic_backend import AtomicBackend  # noqa: F401
+from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
+
+default_scope = 'mmengine'
+default_hooks = dict(
+    runtime_info=dict(type='RuntimeInfoHook'),
+    timer=dict(type=IterTimerHook),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
+    checkpoint=dict(type=TrainedCheckpointHook, interval_updates=1000, max_keep_ckpts=3),
+)
+log_processor = dict(by_epoch=False, window_size=10)
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+# Heads that no loss reaches (SAM 2's object score) take no gradient on any rank.
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)
+randomness = dict(seed=0, deterministic=False)
+log_level = 'INFO'
+load_from = None
+resume = False
+launcher = 'none'

@@ -1,0 +1,56 @@
+"""Trains the small Sa2VA of the tiny world from scratch, on human expressions.
+
+    python tools/make_tiny_world.py --out data/tiny_base_world --num-train 4000 --all-expressions --random-base
+    python tools/train.py configs/sa2va_tiny_base.py
+
+One core, about 15 minutes. What it gave: projects/mask_caption_sft/tiny_world/base/README.md.
+"""
+
+from mmengine.config import read_base
+from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
+from torch.optim import AdamW
+
+from projects.mask_caption_sft.datasets import RefCOCO, RegionMix, collate_regions
+from projects.mask_caption_sft.datasets.mix import DrawSampler
+from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.models.sa2va_base_training import Sa2VABaseTraining
+from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
+
+with read_base():
+    from ._base_.default_runtime import *
+
+model = dict(type=Sa2VABaseTraining, sa2va=dict(type=new_sa2va, seed=0, train_all=True), text_only_iters=500)
+sizes = dict(type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32)
+train_dataloader = dict(
+    batch_size=6,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type=DrawSampler),
+    collate_fn=dict(type=collate_regions),
+    dataset=dict(
+        type=RegionMix,
+        datasets=dict(
+            refcoco=dict(
+                type=RefCOCO,
+                data_root='data/tiny_base_world/refcoco',
+                pipeline=[
+                    dict(type=ChooseRegions, max_regions=4),
+                    dict(type=SecondView, prob=0.5, color_ratio=0.1),
+                    sizes,
+                ],
+            )
+        ),
+    ),
+)
+optim_wrapper = dict(
+    type=OptimWrapper,
+    optimizer=dict(type=AdamW, lr=1e-3, weight_decay=0.01),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type=CosineAnnealingLR, T_max=1950, eta_min=1e-5, by_epoch=False, begin=50, end=2000),
+]
+train_cfg = dict(by_epoch=False, max_iters=2000)
+default_hooks.update(logger=dict(type='LoggerHook', interval=25, log_metric_by_epoch=False))
+default_hooks.update(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=500))

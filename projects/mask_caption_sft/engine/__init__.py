@@ -1,0 +1,1 @@
+"""Running things: loops, checkpoints, overrides, launch."""

@@ -1,0 +1,37 @@
+"""Checkpoints of what is trained, counted in optimizer updates."""
+
+from typing import Any
+
+from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+
+class TrainedCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook``, with its interval in updates and files written by rename.
+
+    The model keeps its frozen base out of the state (``models.trained_state``),
+    so a checkpoint holds the trained tensors of student and teacher, the
+    optimizer, the schedulers and the message hub. ``meta`` names the base.
+
+    Args:
+        interval_updates: Optimizer updates between two checkpoints.
+        kwargs: See ``CheckpointHook``; its ``interval`` counts iterations and is
+            derived from the accumulation count.
+    """
+
+    def __init__(self, interval_updates: int = 1000, **kwargs: Any) -> None:
+        self.interval_updates = interval_updates
+        # `out_dir` has a backend of its own in MMEngine; here both write by rename.
+        super().__init__(interval=interval_updates, by_epoch=False, backend_args=dict(backend='atomic'), **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Turn updates into iterations."""
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        self.interval = self.interval_updates * counts
+        super().before_train(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add where the base is, for the export."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        checkpoint['meta']['sa2va_base'] = model.student.base

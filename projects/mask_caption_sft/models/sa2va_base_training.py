@@ -1,0 +1,94 @@
+"""Trains a small Sa2VA from scratch on human expressions; makes the base that the loop starts from."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ..ops.mask import mask_iou, resize_masks
+from ..structures import ImageFeatures, RegionBatch, RegionPrediction
+from .data_preprocessor import RegionDataPreprocessor
+from .losses import caption_loss, dice_loss, iou_loss, mask_bce_loss
+from .predict import predict_regions
+from .sa2va import Sa2VA
+
+
+class Sa2VABaseTraining(BaseModel):
+    """Segmentation from expressions, and a little captioning, with every weight trained.
+
+    Args:
+        sa2va: The model.
+        text_only_iters: In the first so many iterations the language model sees
+            the expression without image tokens. From the start with them, it
+            learns to segment every shape instead.
+        caption_ratio: Share of regions whose expression also teaches captioning;
+            small, so that captions stay fair and the loop has something to teach.
+        caption_noise_ratio: Share of those that are taught a neighbour's expression.
+        max_caption_len: In tokens, for validation.
+    """
+
+    def __init__(
+        self,
+        sa2va: Sa2VA,
+        text_only_iters: int = 500,
+        caption_ratio: float = 0.1,
+        caption_noise_ratio: float = 0.3,
+        max_caption_len: int = 12,
+    ) -> None:
+        super().__init__(dict(type=RegionDataPreprocessor))
+        self.student = sa2va
+        self.text_only_iters, self.max_caption_len = text_only_iters, max_caption_len
+        self.caption_ratio, self.caption_noise_ratio = caption_ratio, caption_noise_ratio
+        self._num_iters = 0
+
+    def forward(self, batch: RegionBatch, mode: str = 'loss') -> dict[str, Tensor] | list[RegionPrediction]:
+        """``'loss'`` or ``'predict'``, as MMEngine calls it."""
+        if mode == 'predict':
+            return predict_regions(self.student, batch, self.max_caption_len)
+        return self.loss(batch)
+
+    def loss(self, batch: RegionBatch) -> dict[str, Tensor]:
+        """Mask losses on view 2 from each expression; caption loss on a share of the regions."""
+        self._num_iters += 1
+        model = self.student
+        features = ImageFeatures(
+            model.encode_tiles(batch.pixel_values), batch.num_tiles, model.encode_grounding(batch.g_pixel_values)
+        )
+        text = model.embed_expressions(batch.expressions)
+        with_image = self._num_iters > self.text_only_iters
+        result = model.segment(features, batch.image2, *text, with_image_tokens=with_image)
+        masks = resize_masks(batch.masks2, result.mask_logits.shape[-2:])
+        answers = result.answer_ids.expand(len(batch), -1)
+        # The predicted IoU chooses among the candidates, so it has to learn the real one.
+        iou = mask_iou(result.mask_logits > 0, masks)
+        losses = {
+            'loss_mask': 2.0 * mask_bce_loss(result.mask_logits, masks).mean(),
+            'loss_dice': 0.5 * dice_loss(result.mask_logits, masks).mean(),
+            'loss_iou': iou_loss(result.mask_logits, masks).mean(),
+            'loss_score': (result.iou_scores - iou).square().mean(),
+            'loss_llm': 0.1 * caption_loss(result.answer_logits, answers).mean(),
+            'iou': iou.mean(),
+        }
+        if with_image:
+            losses['loss_caption'] = self._caption_loss(features, batch)
+        return losses
+
+    def _caption_loss(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
+        rows = (torch.rand(len(batch)) < self.caption_ratio).nonzero()[:, 0]
+        if not len(rows):
+            return features.vit.sum() * 0
+        texts: list[Any] = list(batch.expressions)
+        taught = [
+            texts[i - 1] if noisy else texts[i]
+            for i, noisy in zip(rows.tolist(), torch.rand(len(rows)) < self.caption_noise_ratio)
+        ]
+        scores = self.student.caption_logits(
+            features, batch.image1[rows], batch.visual_prompts[rows], self.student.tokenize_answers(taught)
+        )
+        return caption_loss(scores.logits, scores.targets).mean()
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum of ``loss_*``; the rest is logged only."""
+        total = torch.stack([value for name, value in losses.items() if name.startswith('loss_')]).sum()
+        return total, {'loss': total.detach()} | {name: value.detach() for name, value in losses.items()}

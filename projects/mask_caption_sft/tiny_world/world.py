@@ -1,0 +1,42 @@
+"""The whole tiny world on disk."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from .base_model import new_sa2va, write_base
+from .writers import write_openimages, write_refcoco, write_sa1b, write_sav
+
+#: Weights trained by configs/sa2va_tiny_base.py; README.md beside them says how.
+TRAINED_BASE = Path(__file__).parent / 'base'
+
+
+def write_world(
+    out: Path,
+    seed: int = 0,
+    num_train: int = 400,
+    num_val: int = 40,
+    limited_expressions: bool = True,
+    trained_base: bool = True,
+) -> None:
+    """Write datasets and base; the same arguments write the same bytes.
+
+    Args:
+        out: Target folder.
+        seed: Of all random numbers.
+        num_train, num_val: Pairs or images per set.
+        limited_expressions: See :func:`write_refcoco`.
+        trained_base: Copy the trained base; otherwise a randomly initialised one is written.
+    """
+    streams = [np.random.default_rng((seed, number)) for number in range(6)]
+    write_sav(out / 'train' / 'sav', num_train, streams[0])
+    write_sa1b(out / 'train' / 'sa1b', num_train, streams[1])
+    write_openimages(out / 'train' / 'openimages', num_train, streams[2])
+    write_sav(out / 'val' / 'sav', num_val, streams[3])
+    write_sa1b(out / 'val' / 'sa1b', num_val, streams[4])
+    write_refcoco(out / 'refcoco', num_train, num_val, streams[5], limited_expressions)
+    if trained_base:
+        shutil.copytree(TRAINED_BASE, out / 'sa2va_tiny', dirs_exist_ok=True)
+    else:
+        write_base(new_sa2va(seed), out / 'sa2va_tiny')
