@@ -19,8 +19,12 @@ from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 with read_base():
     from ._base_.default_runtime import *
 
-model = dict(type=Sa2VABaseTraining, sa2va=dict(type=new_sa2va, seed=0, train_all=True), text_only_iters=500)
-sizes = dict(type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32)
+model = dict(
+    type=Sa2VABaseTraining, sa2va=dict(type=new_sa2va, seed=0, train_all=True), text_only_iters=500
+)
+sizes = dict(
+    type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32
+)
 train_dataloader = dict(
     batch_size=6,
     num_workers=1,
@@ -52,5 +56,5 @@ param_scheduler = [
     dict(type=CosineAnnealingLR, T_max=1950, eta_min=1e-5, by_epoch=False, begin=50, end=2000),
 ]
 train_cfg = dict(by_epoch=False, max_iters=2000)
-default_hooks.update(logger=dict(type='LoggerHook', interval=25, log_metric_by_epoch=False))
-default_hooks.update(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=500))
+default_hooks['logger'].update(interval=25)
+default_hooks['checkpoint'].update(interval_updates=500, max_keep_ckpts=1)

@@ -15,17 +15,23 @@ from projects.mask_caption_sft.tiny_world.world import write_world
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--out', type=Path, default=Path('data/tiny_world'))
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--num-train', type=int, default=400, help='pairs or images per training set')
+    parser.add_argument(
+        '--num-train', type=int, default=400, help='pairs or images per training set'
+    )
     parser.add_argument('--num-val', type=int, default=40, help='pairs or images per held-out set')
     parser.add_argument(
         '--all-expressions', action='store_true',
         help='human training expressions cover all colours, shapes and backgrounds, not only a part',
     )  # fmt: skip
     parser.add_argument(
-        '--random-base', action='store_true', help='a randomly initialised base instead of the trained one'
+        '--random-base',
+        action='store_true',
+        help='a randomly initialised base instead of the trained one',
     )
     return parser.parse_args()
 

@@ -1,15 +1,74 @@
 """Trains what a config declares.
 
-    python tools/train.py configs/mask_caption_sft_tiny.py
+python tools/train.py configs/mask_caption_sft_tiny.py
+bash tools/dist_train.sh configs/mask_caption_sft_4b.py 8
 """
 
 import _root  # noqa: F401
 import argparse
+import sys
+from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
+from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 
-ap=argparse.ArgumentParser(); ap.add_argument('config'); ap.add_argument('--work-dir')
-a=ap.parse_args()
-cfg=Config.fromfile(a.config); cfg.work_dir=a.work_dir
-Runner.from_cfg(cfg).train()
+from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
+from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, prepare_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='Python config file')
+    parser.add_argument('--work-dir', help='logs and checkpoints; default work_dirs/{config name}')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='PATH',
+        help='go on from PATH, or from the newest checkpoint of the work dir',
+    )  # fmt: skip
+    parser.add_argument('--amp', action='store_true', help='bf16 autocast')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='build and check everything, then stop'
+    )
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with what the command line says."""
+    config = Config.fromfile(args.config)
+    try:
+        apply_cfg_options(config, args.cfg_options)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    config.launcher = args.launcher
+    config.work_dir = (
+        args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    )
+    if args.amp:
+        config.optim_wrapper.update(type=AmpOptimWrapper, dtype='bfloat16')
+    if args.resume:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    return config
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args)
+    allow_checkpoint_globals()
+    if args.dry_run:
+        from projects.mask_caption_sft.engine.dry_run import dry_run
+
+        sys.exit(dry_run(config))
+    prepare_distributed(config)
+    Runner.from_cfg(config).train()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,10 +1,8 @@
 """Logging, checkpoints, seed, distributed settings."""
 
-from mmengine.dataset import worker_init_fn  # noqa: F401
 from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
-from projects.mask_caption_sft.engine.atomic_backend import AtomicBackend  # noqa: F401
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
 
 default_scope = 'mmengine'
@@ -17,7 +15,9 @@ default_hooks = dict(
     checkpoint=dict(type=TrainedCheckpointHook, interval_updates=1000, max_keep_ckpts=3),
 )
 log_processor = dict(by_epoch=False, window_size=10)
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
+visualizer = dict(
+    type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)]
+)
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

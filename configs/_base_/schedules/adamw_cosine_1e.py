@@ -13,7 +13,21 @@ optim_wrapper = dict(
     accumulative_counts=4,
 )
 param_scheduler = [
-    dict(type=LinearLR, start_factor=1e-3, by_epoch=True, begin=0, end=0.03, convert_to_iter_based=True),
-    dict(type=CosineAnnealingLR, eta_min=0.0, by_epoch=True, begin=0.03, end=1, convert_to_iter_based=True),
+    dict(
+        type=LinearLR,
+        start_factor=1e-3,
+        by_epoch=True,
+        begin=0,
+        end=0.03,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type=CosineAnnealingLR,
+        eta_min=0.0,
+        by_epoch=True,
+        begin=0.03,
+        end=1,
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(type=DrawTrainLoop, max_epochs=1, val_interval=10000)

@@ -44,7 +44,11 @@ class RegionDataset(BaseDataset):
         self.name = name or type(self).__name__.lower()
         self.max_samples, self.seed = max_samples, seed
         super().__init__(
-            data_root=data_root, pipeline=list(pipeline), lazy_init=lazy_init, indices=max_samples, **kwargs
+            data_root=data_root,
+            pipeline=list(pipeline),
+            lazy_init=lazy_init,
+            indices=max_samples,
+            **kwargs,
         )
 
     def load_data_list(self) -> list[dict]:
@@ -57,7 +61,9 @@ class RegionDataset(BaseDataset):
         self.check_path(self.data_root)
         records = self.list_records()
         if not records:
-            raise ValueError(f'{self.data_root} holds no record for dataset {self.name!r}. {self.LAYOUT}')
+            raise ValueError(
+                f'{self.data_root} holds no record for dataset {self.name!r}. {self.LAYOUT}'
+            )
         return records
 
     def list_records(self) -> list[dict]:

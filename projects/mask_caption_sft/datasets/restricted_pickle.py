@@ -20,7 +20,13 @@ def load_plain_pickle(path: str | Path) -> Any:
     with Path(path).open('rb') as file:
         try:
             return _PlainUnpickler(file, encoding='latin1').load()
-        except (pickle.UnpicklingError, EOFError, IndexError, UnicodeDecodeError, AttributeError) as error:
+        except (
+            pickle.UnpicklingError,
+            EOFError,
+            IndexError,
+            UnicodeDecodeError,
+            AttributeError,
+        ) as error:
             raise ValueError(
                 f'{path} is not a pickle of plain containers: {error}. Use the refs file as released.'
             ) from error

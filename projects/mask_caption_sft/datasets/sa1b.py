@@ -29,7 +29,11 @@ class SA1B(RegionDataset):
     LAYOUT = 'Expected sa_*.json beside sa_*.jpg, as SA-1B is released.'
 
     def __init__(
-        self, data_root: str, min_predicted_iou: float = 0.0, min_stability_score: float = 0.0, **kwargs
+        self,
+        data_root: str,
+        min_predicted_iou: float = 0.0,
+        min_stability_score: float = 0.0,
+        **kwargs,
     ) -> None:
         self.min_predicted_iou, self.min_stability_score = min_predicted_iou, min_stability_score
         super().__init__(data_root=data_root, **kwargs)

@@ -26,7 +26,9 @@ class SAVPairs(RegionDataset):
         channel_order: ``'bgr'`` as the pairs were written, or ``'rgb'``.
     """
 
-    LAYOUT = 'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2 (pairs made from SA-V).'
+    LAYOUT = (
+        'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2 (pairs made from SA-V).'
+    )
 
     def __init__(self, data_root: str, channel_order: str = 'bgr', **kwargs) -> None:
         if channel_order not in ('bgr', 'rgb'):
@@ -44,7 +46,9 @@ class SAVPairs(RegionDataset):
         for number in (1, 2):
             frame, mask = arrays[f'frame{number}'], arrays[f'mask{number}']
             if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape[:2] != mask.shape:
-                raise ValueError(f'frame{number} of {frame.shape} does not match mask{number} of {mask.shape}')
+                raise ValueError(
+                    f'frame{number} of {frame.shape} does not match mask{number} of {mask.shape}'
+                )
             if not np.isfinite(frame).all():
                 raise ValueError(f'frame{number} holds values that are not finite')
             if self.channel_order == 'bgr':
@@ -60,7 +64,9 @@ class SAVPairs(RegionDataset):
             with np.load(path, allow_pickle=False) as file:
                 missing = [key for key in _KEYS if key not in file.files]
                 if missing:
-                    raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')
+                    raise ValueError(
+                        f'keys {missing} are missing; the file has {sorted(file.files)}'
+                    )
                 return {key: file[key] for key in _KEYS}
         except zipfile.BadZipFile as error:
             raise OSError(f'truncated or not an npz file ({error})') from error

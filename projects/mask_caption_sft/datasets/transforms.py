@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from PIL import Image, ImageEnhance
 from torch import Tensor

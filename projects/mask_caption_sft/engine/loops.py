@@ -16,10 +16,17 @@ class DrawTrainLoop(IterBasedTrainLoop):
     """
 
     def __init__(
-        self, runner: Runner, dataloader, max_iters: int | None = None, max_epochs: float | None = None, **kwargs
+        self,
+        runner: Runner,
+        dataloader,
+        max_iters: int | None = None,
+        max_epochs: float | None = None,
+        **kwargs,
     ) -> None:
         if (max_iters is None) == (max_epochs is None):
-            raise ValueError('Set either train_cfg.max_iters or train_cfg.max_epochs (the other to None).')
+            raise ValueError(
+                'Set either train_cfg.max_iters or train_cfg.max_epochs (the other to None).'
+            )
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         iters = max_iters or max(1, round(max_epochs * len(dataloader)))

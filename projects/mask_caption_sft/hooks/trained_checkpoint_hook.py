@@ -6,6 +6,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..engine import atomic_backend  # noqa: F401  registers the backend 'atomic'
+
 
 class TrainedCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, with its interval in updates and files written by rename.
@@ -23,7 +25,9 @@ class TrainedCheckpointHook(CheckpointHook):
     def __init__(self, interval_updates: int = 1000, **kwargs: Any) -> None:
         self.interval_updates = interval_updates
         # `out_dir` has a backend of its own in MMEngine; here both write by rename.
-        super().__init__(interval=interval_updates, by_epoch=False, backend_args=dict(backend='atomic'), **kwargs)
+        super().__init__(
+            interval=interval_updates, by_epoch=False, backend_args=dict(backend='atomic'), **kwargs
+        )
 
     def before_train(self, runner: Runner) -> None:
         """Turn updates into iterations."""

@@ -20,7 +20,9 @@ class SoftTokenBridge:
     temperature: float = 0.5
     top_k: int = 50
 
-    def __call__(self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
+    ) -> Tensor:
         """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings for the segment prompt."""
         return soft_tokens(logits, embedding, self.temperature, self.top_k, first_token_map)
 
@@ -35,7 +37,9 @@ class StraightThroughBridge:
 
     temperature: float = 1.0
 
-    def __call__(self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
+    ) -> Tensor:
         """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings for the segment prompt."""
         return straight_through(logits, captions.ids, embedding, self.temperature, first_token_map)
 
@@ -51,9 +55,13 @@ class DetachedBridge:
     temperature: float = 0.5
     top_k: int = 50
 
-    def __call__(self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
+    ) -> Tensor:
         """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings without gradient."""
-        return soft_tokens(logits.detach(), embedding, self.temperature, self.top_k, first_token_map)
+        return soft_tokens(
+            logits.detach(), embedding, self.temperature, self.top_k, first_token_map
+        )
 
 
 @dataclass

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..ops.mask import mask_iou
+from ..ops.text import distinct_ratio
 from ..structures import CaptionIds, ImageFeatures
 from .sa2va import Sa2VA
 
@@ -51,7 +52,7 @@ def caption_statistics(texts: list[str], captions: CaptionIds) -> dict[str, floa
 
     Returns:
         ``caption_len`` in tokens; ``distinct_1`` and ``distinct_2``, distinct
-        word n-grams over all word n-grams (Li et al., arXiv:1510.03055);
+        word n-grams over all word n-grams;
         ``top_caption_share``; ``banned_rate``, the share of steps at which a
         special token was the favourite.
     """
@@ -67,9 +68,3 @@ def caption_statistics(texts: list[str], captions: CaptionIds) -> dict[str, floa
         steps = captions.mask.sum() + len(texts)  # the end of turn is a step too
         statistics['banned_rate'] = (captions.num_banned.sum() / steps).item()
     return statistics
-
-
-def distinct_ratio(texts: list[str], n: int) -> float:
-    """Distinct word n-grams over all word n-grams; 0 where there are none."""
-    grams = [tuple(w[i : i + n]) for w in map(str.split, texts) for i in range(len(w) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0

@@ -23,7 +23,9 @@ def normalize_pixels(g_pixel_values: Tensor, round_stats: bool, dtype: torch.dty
     return ((g_pixel_values.float() / 255 - mean) / std).to(dtype)
 
 
-def encode_pixels(grounding_encoder: Sam2Model, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def encode_pixels(
+    grounding_encoder: Sam2Model, pixel_values: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """FPN levels ``[I, C, h, w]``, finest first; ``no_mem_embed`` is added to the coarsest."""
     fine, middle, coarse = grounding_encoder.vision_encoder(pixel_values).fpn_hidden_states
     return fine, middle, coarse + grounding_encoder.no_memory_embedding.view(1, -1, 1, 1)

@@ -52,7 +52,9 @@ class ReleasedWeights:
     def __init__(self, base: str | Path) -> None:
         self.base = Path(base)
         self.shard_of = self._locate()
-        self._open = {shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))}
+        self._open = {
+            shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))
+        }
 
     def _locate(self) -> dict[str, str]:
         index, single = self.base / _INDEX, self.base / _SINGLE

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..ops.mask import mask_iou, resize_masks
 from ..structures import CaptionIds, CaptionLogits, ImageFeatures, RegionBatch, RegionPrediction
 from .bridges import SelectionBridge, SoftTokenBridge
+from .build import build
 from .cheat_signals import caption_controls, caption_statistics
 from .data_preprocessor import RegionDataPreprocessor
 from .loss_table import LossTable
@@ -62,11 +63,13 @@ class MaskCaptionSFT(BaseModel):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type=RegionDataPreprocessor))
-        self.student = sa2va if isinstance(sa2va, Sa2VA) else _build(sa2va, Sa2VA)
+        self.student: Sa2VA = build(sa2va, Sa2VA)
         self.teacher = build_teacher(self.student)
-        bridges = [bridge if not isinstance(bridge, dict) else _build(bridge) for bridge in bridges]
+        bridges = [build(bridge) for bridge in bridges]
         self.bridges = [b for b in bridges if not isinstance(b, SelectionBridge)]
-        self.selections = [b for b in bridges if isinstance(b, SelectionBridge) and b.num_captions > 1]
+        self.selections = [
+            b for b in bridges if isinstance(b, SelectionBridge) and b.num_captions > 1
+        ]
         self.loss_weights = _merged_weights(loss_weights or {})
         _check_choice('segment_with', segment_with)
         _check_choice('predict_with', predict_with)
@@ -216,7 +219,9 @@ class _LossStep:
         ious = []
         for bridge in self.model.bridges:
             text = bridge(logits, captions, segmenter.embedding, segmenter.first_token_map)
-            result = segmenter.segment(self.features, self.image2[self.written], text, captions.mask)
+            result = segmenter.segment(
+                self.features, self.image2[self.written], text, captions.mask
+            )
             losses = iou_loss(result.mask_logits, self.masks2[self.written])
             self.table.add('loss_iou', losses)
             self._log_by_dataset('loss_iou', losses, self.datasets[self.written])
@@ -231,7 +236,9 @@ class _LossStep:
         for selection in self.model.selections if self.num_written else ():
             candidates, ious = self._candidates(captions, selection)
             greedy_iou, best_iou = ious[0], ious.max(0).values
-            better = (best_iou > greedy_iou + selection.margin_iou) & (best_iou >= self.model.gate_iou)
+            better = (best_iou > greedy_iou + selection.margin_iou) & (
+                best_iou >= self.model.gate_iou
+            )
             rows = better.nonzero()[:, 0]
             self.logs['signal/best_iou_gain'] = (best_iou - greedy_iou).mean()
             if not len(rows):
@@ -244,7 +251,9 @@ class _LossStep:
         return greedy_iou
 
     @torch.no_grad()
-    def _candidates(self, captions: CaptionIds, selection: SelectionBridge) -> tuple[CaptionIds, Tensor]:
+    def _candidates(
+        self, captions: CaptionIds, selection: SelectionBridge
+    ) -> tuple[CaptionIds, Tensor]:
         """K * W captions, candidate-major with the greedy ones first, and their IoU ``[K, W]``."""
         student, segmenter, written = self.model.student, self.model.segmenter, self.written
         num_sampled = selection.num_captions - 1
@@ -270,7 +279,10 @@ class _LossStep:
             self.logs['signal/gate_open_ratio'] = keep[self.written].float().mean()
         if not keep.any():
             return
-        written_text, spoken_text = student.embed_captions(captions), student.embed_expressions(self.expressions)
+        written_text, spoken_text = (
+            student.embed_captions(captions),
+            student.embed_expressions(self.expressions),
+        )
         text, mask = _concatenate_embeds(written_text, spoken_text)
         rows = keep.nonzero()[:, 0]
         result = student.segment(self.features, self.image2[rows], text[rows], mask[rows])
@@ -308,11 +320,6 @@ class _LossStep:
         for dataset in sorted(set(datasets)):
             rows = [i for i, d in enumerate(datasets) if d == dataset]
             self.logs[f'{dataset}/{name}'] = values[rows].mean().detach()
-
-
-def _build(config: dict[str, Any], default_type: Any = None):
-    arguments = dict(config)
-    return (arguments.pop('type', None) or default_type)(**arguments)
 
 
 def _merged_weights(weights: dict[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Captions and masks of a batch with their controls, for validation."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..structures import CaptionIds, ImageFeatures, RegionBatch, RegionPrediction
@@ -9,7 +9,9 @@ from .sa2va import Sa2VA
 
 
 @torch.no_grad()
-def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> list[RegionPrediction]:
+def predict_regions(
+    model: Sa2VA, batch: RegionBatch, max_caption_len: int
+) -> list[RegionPrediction]:
     """One :class:`RegionPrediction` per region.
 
     Every region is described and found again from its caption, with both
@@ -91,7 +93,11 @@ def _add_masks_from_expressions(
 
 
 def _segment(
-    model: Sa2VA, features: ImageFeatures, image: Tensor, text: tuple[Tensor, Tensor], targets: list[Tensor]
+    model: Sa2VA,
+    features: ImageFeatures,
+    image: Tensor,
+    text: tuple[Tensor, Tensor],
+    targets: list[Tensor],
 ) -> list[Tensor]:
     result = model.segment(features, image, *text)
     return [

@@ -10,7 +10,12 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoTokenizer, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
+from transformers import (
+    AutoTokenizer,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    StoppingCriteriaList,
+)
 from xtuner.utils import IGNORE_INDEX
 
 from ..ops import prompts
@@ -59,7 +64,9 @@ class Sa2VA(nn.Module):
         super().__init__()
         self.base = None if base is None else str(base)
         self.config = read_config(base) if config is None else config
-        self.tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
+        self.tokenizer = (
+            AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
+        )
         self.template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
         self.round_grounding_stats = round_grounding_stats
         self._find_special_tokens()
@@ -68,7 +75,9 @@ class Sa2VA(nn.Module):
         self.text_hidden_fcs = build_text_hidden_fcs(self.config)
         if config is None:
             weights = ReleasedWeights(base)
-            load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
+            load_native(
+                self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base)
+            )
         self.register_buffer('first_token_map', self._first_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
         self._start = self._copy_of_start()
@@ -109,7 +118,11 @@ class Sa2VA(nn.Module):
     @property
     def grid_size(self) -> int:
         """Side of a tile's grid of image tokens."""
-        return int(self.image_size // self.config['vision_config']['patch_size'] * self.config['downsample_ratio'])
+        return int(
+            self.image_size
+            // self.config['vision_config']['patch_size']
+            * self.config['downsample_ratio']
+        )
 
     @property
     def grounding_size(self) -> int:
@@ -143,11 +156,14 @@ class Sa2VA(nn.Module):
                 twins[token_id] = vocabulary.get('Ġ' + piece, token_id)
         return twins
 
-    def _set_trainable(self, lora: dict[str, Any] | None, train_embeddings: bool, train_all: bool) -> None:
+    def _set_trainable(
+        self, lora: dict[str, Any] | None, train_embeddings: bool, train_all: bool
+    ) -> None:
         self.requires_grad_(train_all)
         if lora is not None:
             inject_adapter_in_model(
-                LoraConfig(**{'target_modules': LORA_TARGETS, **lora}), self.mllm.model.language_model
+                LoraConfig(**{'target_modules': LORA_TARGETS, **lora}),
+                self.mllm.model.language_model,
             )
         modules = [self.projector, self.grounding_encoder.mask_decoder, self.text_hidden_fcs]
         if train_embeddings:
@@ -265,7 +281,9 @@ class Sa2VA(nn.Module):
     def decode(self, captions: CaptionIds) -> list[str]:
         """Captions as text."""
         rows = [row[keep].tolist() for row, keep in zip(captions.ids, captions.mask)]
-        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+        return [
+            text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        ]
 
     def embed_captions(self, captions: CaptionIds) -> tuple[Tensor, Tensor]:
         """Embeddings ``[R, T, D]`` and mask ``[R, T]`` of captions inside the segment prompt.
@@ -286,7 +304,9 @@ class Sa2VA(nn.Module):
     # ------------------------------------------------------------------ images
 
     @torch.no_grad()
-    def encode_images(self, pixel_values: Tensor, num_tiles: list[int], g_pixel_values: Tensor) -> ImageFeatures:
+    def encode_images(
+        self, pixel_values: Tensor, num_tiles: list[int], g_pixel_values: Tensor
+    ) -> ImageFeatures:
         """Features of I distinct images from the frozen encoders, without gradient.
 
         Args:
@@ -301,7 +321,9 @@ class Sa2VA(nn.Module):
     def encode_tiles(self, pixel_values: Tensor) -> Tensor:
         """ViT features ``[tiles, g * g, 4 C]``, CLS dropped, pixel-shuffled, before the projector."""
         mllm = self.mllm.model
-        hidden = mllm.vision_tower(pixel_values=pixel_values.to(self.mllm.dtype)).last_hidden_state[:, 1:]
+        hidden = mllm.vision_tower(pixel_values=pixel_values.to(self.mllm.dtype)).last_hidden_state[
+            :, 1:
+        ]
         side = int(hidden.shape[1] ** 0.5)
         hidden = hidden.reshape(len(hidden), side, side, hidden.shape[-1])
         return mllm.pixel_shuffle(hidden, self.config['downsample_ratio']).flatten(1, 2)
@@ -318,7 +340,9 @@ class Sa2VA(nn.Module):
 
     # ------------------------------------------------------------------ describe
 
-    def describe_prompt(self, image_tokens: Tensor, visual_prompts: Tensor, region: int = 1) -> Tensor:
+    def describe_prompt(
+        self, image_tokens: Tensor, visual_prompts: Tensor, region: int = 1
+    ) -> Tensor:
         """Embedded prompt ``[L, D]`` that asks for a description of one region.
 
         Args:
@@ -420,7 +444,11 @@ class Sa2VA(nn.Module):
             self.train(was_training)
 
     def caption_logits(
-        self, features: ImageFeatures, image_index: Tensor, visual_prompts: Tensor, captions: CaptionIds
+        self,
+        features: ImageFeatures,
+        image_index: Tensor,
+        visual_prompts: Tensor,
+        captions: CaptionIds,
     ) -> CaptionLogits:
         """Scores of given captions, in one teacher-forced pass with gradient.
 
@@ -437,7 +465,9 @@ class Sa2VA(nn.Module):
         hidden = self._run([torch.cat([p, embed(a)]) for p, a in zip(prompt_list, answers)])
         # The state before a token predicts it.
         first = torch.tensor([len(p) - 1 for p in prompt_list], device=self.device)
-        steps = (first[:, None] + torch.arange(width, device=self.device)).clamp(max=hidden.shape[1] - 1)
+        steps = (first[:, None] + torch.arange(width, device=self.device)).clamp(
+            max=hidden.shape[1] - 1
+        )
         states = hidden.gather(1, steps[..., None].expand(-1, -1, hidden.shape[-1]))
         is_caption = nn.functional.pad(captions.mask, (0, max(0, width - captions.mask.shape[1])))
         return CaptionLogits(self.mllm.lm_head(states), targets, is_caption[:, :width])
@@ -468,14 +498,18 @@ class Sa2VA(nn.Module):
         answer = torch.tensor(
             self._tokenize(prompts.SEGMENT_ANSWER + self.template.end_of_turn), device=self.device
         )
-        sequences = self._segment_prompts(features, image_index, text_embeds, text_mask, with_image_tokens)
+        sequences = self._segment_prompts(
+            features, image_index, text_embeds, text_mask, with_image_tokens
+        )
         answer_embeds = self.mllm.get_input_embeddings()(answer)
         lengths = torch.tensor([len(s) for s in sequences], device=self.device)
         hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
         seg_position = lengths + self._seg_offset(answer)
         rows = torch.arange(len(sequences), device=self.device)
         seg_embeds = self.text_hidden_fcs(hidden[rows, seg_position])
-        candidates = decode_masks(self.grounding_encoder, features.grounding, image_index, seg_embeds)
+        candidates = decode_masks(
+            self.grounding_encoder, features.grounding, image_index, seg_embeds
+        )
         mask_logits, iou_scores = best_candidate(*candidates)
         steps = lengths[:, None] - 1 + torch.arange(len(answer), device=self.device)
         answer_states = hidden[rows[:, None], steps]
@@ -484,14 +518,19 @@ class Sa2VA(nn.Module):
     def _seg_offset(self, answer: Tensor) -> int:
         positions = (answer == self.seg_token_id).nonzero()[:, 0].tolist()
         if len(positions) != 1:
-            raise ValueError(f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.')
+            raise ValueError(
+                f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.'
+            )
         return positions[0]
 
     def _segment_prompts(
         self, features: ImageFeatures, image_index: Tensor, text_embeds: Tensor, text_mask: Tensor,
         with_image_tokens: bool,
     ) -> list[Tensor]:  # fmt: skip
-        before, after = self.template.before_input, prompts.SEGMENT_SUFFIX + self.template.before_answer
+        before, after = (
+            self.template.before_input,
+            prompts.SEGMENT_SUFFIX + self.template.before_answer,
+        )
         suffix = self._embed(after)
         if with_image_tokens:
             tokens = [t.flatten(0, 1) for t in self._image_tokens(features)]
@@ -520,5 +559,3 @@ def _pad(sequences: list[Tensor], left: bool) -> tuple[Tensor, Tensor]:
     embeds = pad_sequence(sequences, batch_first=True, padding_side=side)
     masks = [torch.ones(len(s), dtype=torch.bool, device=s.device) for s in sequences]
     return embeds, pad_sequence(masks, batch_first=True, padding_side=side)
-
-

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..ops.mask import mask_iou, resize_masks
 from ..structures import ImageFeatures, RegionBatch, RegionPrediction
+from .build import build
 from .data_preprocessor import RegionDataPreprocessor
 from .losses import caption_loss, dice_loss, iou_loss, mask_bce_loss
 from .predict import predict_regions
@@ -26,23 +27,31 @@ class Sa2VABaseTraining(BaseModel):
             small, so that captions stay fair and the loop has something to teach.
         caption_noise_ratio: Share of those that are taught a neighbour's expression.
         max_caption_len: In tokens, for validation.
+        mask_weight: Of the cross-entropy. It has to lead: the overlap losses saturate at
+            "segment every shape" and leave no gradient to get away from it.
+        iou_weight: Of Dice and IoU loss.
     """
 
     def __init__(
         self,
-        sa2va: Sa2VA,
+        sa2va: Sa2VA | dict[str, Any],
         text_only_iters: int = 500,
         caption_ratio: float = 0.1,
         caption_noise_ratio: float = 0.3,
         max_caption_len: int = 12,
+        mask_weight: float = 20.0,
+        iou_weight: float = 0.2,
     ) -> None:
         super().__init__(dict(type=RegionDataPreprocessor))
-        self.student = sa2va
+        self.student: Sa2VA = build(sa2va, Sa2VA)
         self.text_only_iters, self.max_caption_len = text_only_iters, max_caption_len
         self.caption_ratio, self.caption_noise_ratio = caption_ratio, caption_noise_ratio
+        self.mask_weight, self.iou_weight = mask_weight, iou_weight
         self._num_iters = 0
 
-    def forward(self, batch: RegionBatch, mode: str = 'loss') -> dict[str, Tensor] | list[RegionPrediction]:
+    def forward(
+        self, batch: RegionBatch, mode: str = 'loss'
+    ) -> dict[str, Tensor] | list[RegionPrediction]:
         """``'loss'`` or ``'predict'``, as MMEngine calls it."""
         if mode == 'predict':
             return predict_regions(self.student, batch, self.max_caption_len)
@@ -53,7 +62,9 @@ class Sa2VABaseTraining(BaseModel):
         self._num_iters += 1
         model = self.student
         features = ImageFeatures(
-            model.encode_tiles(batch.pixel_values), batch.num_tiles, model.encode_grounding(batch.g_pixel_values)
+            model.encode_tiles(batch.pixel_values),
+            batch.num_tiles,
+            model.encode_grounding(batch.g_pixel_values),
         )
         text = model.embed_expressions(batch.expressions)
         with_image = self._num_iters > self.text_only_iters
@@ -63,9 +74,9 @@ class Sa2VABaseTraining(BaseModel):
         # The predicted IoU chooses among the candidates, so it has to learn the real one.
         iou = mask_iou(result.mask_logits > 0, masks)
         losses = {
-            'loss_mask': 2.0 * mask_bce_loss(result.mask_logits, masks).mean(),
-            'loss_dice': 0.5 * dice_loss(result.mask_logits, masks).mean(),
-            'loss_iou': iou_loss(result.mask_logits, masks).mean(),
+            'loss_mask': self.mask_weight * mask_bce_loss(result.mask_logits, masks).mean(),
+            'loss_dice': self.iou_weight * dice_loss(result.mask_logits, masks).mean(),
+            'loss_iou': self.iou_weight * iou_loss(result.mask_logits, masks).mean(),
             'loss_score': (result.iou_scores - iou).square().mean(),
             'loss_llm': 0.1 * caption_loss(result.answer_logits, answers).mean(),
             'iou': iou.mean(),
@@ -84,11 +95,18 @@ class Sa2VABaseTraining(BaseModel):
             for i, noisy in zip(rows.tolist(), torch.rand(len(rows)) < self.caption_noise_ratio)
         ]
         scores = self.student.caption_logits(
-            features, batch.image1[rows], batch.visual_prompts[rows], self.student.tokenize_answers(taught)
+            features,
+            batch.image1[rows],
+            batch.visual_prompts[rows],
+            self.student.tokenize_answers(taught),
         )
         return caption_loss(scores.logits, scores.targets).mean()
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; the rest is logged only."""
-        total = torch.stack([value for name, value in losses.items() if name.startswith('loss_')]).sum()
-        return total, {'loss': total.detach()} | {name: value.detach() for name, value in losses.items()}
+        total = torch.stack(
+            [value for name, value in losses.items() if name.startswith('loss_')]
+        ).sum()
+        return total, {'loss': total.detach()} | {
+            name: value.detach() for name, value in losses.items()
+        }

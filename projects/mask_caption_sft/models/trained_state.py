@@ -19,9 +19,7 @@ def keep_trained_only(model: nn.Module) -> None:
         for key in [k for k in state if k.startswith(prefix) and k[len(prefix) :] not in kept]:
             del state[key]
 
-    def fill_frozen(
-        module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
-    ) -> None:
+    def fill_frozen(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
         own = {name: p for name, p in module.named_parameters(remove_duplicate=False)}
         own |= dict(module.named_buffers(remove_duplicate=False))
         given = {key[len(prefix) :] for key in state if key.startswith(prefix)}
@@ -34,7 +32,9 @@ def keep_trained_only(model: nn.Module) -> None:
     model.register_load_state_dict_pre_hook(fill_frozen)
 
 
-def check_keys(given: set[str], wanted: dict[str, tuple], state: dict[str, Any], prefix: str) -> None:
+def check_keys(
+    given: set[str], wanted: dict[str, tuple], state: dict[str, Any], prefix: str
+) -> None:
     """Raise ``ValueError`` unless a checkpoint holds exactly the wanted tensors, in their shapes."""
     missing, surplus = sorted(set(wanted) - given), sorted(given - set(wanted))
     misfits = [

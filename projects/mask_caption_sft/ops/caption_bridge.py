@@ -3,7 +3,7 @@
 # Shape suffixes: R regions, T caption tokens, V vocabulary, K candidates, D embedding width.
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
@@ -36,7 +36,9 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         if isinstance(rle['counts'], list):
             rle = coco_mask.frPyObjects(rle, height, width)
     else:
-        raise ValueError(f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE')
+        raise ValueError(
+            f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE'
+        )
     return coco_mask.decode(rle).astype(bool)
 
 
@@ -55,7 +57,9 @@ def resize_masks(masks: Sequence[Tensor] | Tensor, size: Sequence[int]) -> Tenso
         device = masks.device if isinstance(masks, Tensor) else None
         return torch.zeros(0, *size, dtype=torch.bool, device=device)
     resized = [
-        mask if tuple(mask.shape) == tuple(size) else F.interpolate(mask[None, None].float(), tuple(size))[0, 0]
+        mask
+        if tuple(mask.shape) == tuple(size)
+        else F.interpolate(mask[None, None].float(), tuple(size))[0, 0]
         for mask in masks
     ]
     return torch.stack([mask.bool() for mask in resized])

@@ -1,6 +1,6 @@
 """A mask on the grid of image tokens."""
 
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 

@@ -93,10 +93,30 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600, min_frequency=1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=600,
+        min_frequency=1,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
-    words = ['the', 'thing', 'small', 'large', 'top', 'bottom', 'left', 'right', 'middle', 'at', *COLORS, *SHAPES]
-    frames = [prompts.SEGMENT_PREFIX, prompts.SEGMENT_SUFFIX, prompts.SEGMENT_ANSWER.replace(prompts.SEG, '')]
+    words = [
+        'the',
+        'thing',
+        'small',
+        'large',
+        'top',
+        'bottom',
+        'left',
+        'right',
+        'middle',
+        'at',
+        *COLORS,
+        *SHAPES,
+    ]
+    frames = [
+        prompts.SEGMENT_PREFIX,
+        prompts.SEGMENT_SUFFIX,
+        prompts.SEGMENT_ANSWER.replace(prompts.SEG, ''),
+    ]
     frames += [prompts.DESCRIBE_INTRO.format(count=1), 'region1', prompts.describe_question()]
     corpus = [*words, *(f' {word}' for word in words), *frames] * 4
     tokenizer.train_from_iterator(corpus, trainer)
@@ -104,9 +124,19 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer,
         unk_token='<|endoftext|>', eos_token='<|im_end|>', pad_token='<|endoftext|>',
     )  # fmt: skip
-    tokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<img>', '</img>', '<IMG_CONTEXT>', '[SEG]']
+    tokens = [
+        '<|endoftext|>',
+        '<|im_start|>',
+        '<|im_end|>',
+        '<img>',
+        '</img>',
+        '<IMG_CONTEXT>',
+        '[SEG]',
+    ]
     tokens += ['<p>', '</p>', '<vp>', '</vp>', '<|system|>', '<|user|>', '<|end|>', '<|assistant|>']
-    fast.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], special_tokens=True)
+    fast.add_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in tokens], special_tokens=True
+    )
     return fast
 
 

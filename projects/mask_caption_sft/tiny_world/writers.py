@@ -93,7 +93,9 @@ def _write_csv(path: Path, header: list[str], rows: Iterable[list]) -> None:
         csv.writer(file, lineterminator='\n').writerows([header, *rows])
 
 
-def write_refcoco(folder: Path, num_train: int, num_val: int, rng: np.random.Generator, limited: bool) -> None:
+def write_refcoco(
+    folder: Path, num_train: int, num_val: int, rng: np.random.Generator, limited: bool
+) -> None:
     """``instances.json``, ``refs(unc).p`` and images, with splits train and val.
 
     Args:
@@ -105,7 +107,11 @@ def write_refcoco(folder: Path, num_train: int, num_val: int, rng: np.random.Gen
     """
     images = folder / 'coco2014' / 'train2014'
     images.mkdir(parents=True, exist_ok=True)
-    instances: dict[str, list[dict]] = {'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'thing'}]}
+    instances: dict[str, list[dict]] = {
+        'images': [],
+        'annotations': [],
+        'categories': [{'id': 1, 'name': 'thing'}],
+    }
     refs: list[dict] = []
     for number in range(num_train + num_val):
         split = 'train' if number < num_train else 'val'
@@ -119,7 +125,13 @@ def write_refcoco(folder: Path, num_train: int, num_val: int, rng: np.random.Gen
 
 
 def _add_image(
-    scene: Scene, image_id: int, split: str, folder: Path, instances: dict, refs: list, rng: np.random.Generator
+    scene: Scene,
+    image_id: int,
+    split: str,
+    folder: Path,
+    instances: dict,
+    refs: list,
+    rng: np.random.Generator,
 ) -> None:
     image, masks = draw(scene, 240, 180)
     name = f'COCO_train2014_{image_id:012d}.jpg'

@@ -1,6 +1,6 @@
 """Losses on the words of a caption."""
 
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 from xtuner.utils import IGNORE_INDEX
 

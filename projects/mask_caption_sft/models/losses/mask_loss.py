@@ -1,7 +1,7 @@
 """Losses between mask logits and masks."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -69,7 +69,9 @@ def mask_bce_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
         ValueError: The two shapes differ.
     """
     _check_shapes('mask_bce_loss', mask_logits, masks)
-    losses = F.binary_cross_entropy_with_logits(mask_logits.float(), masks.float(), reduction='none')
+    losses = F.binary_cross_entropy_with_logits(
+        mask_logits.float(), masks.float(), reduction='none'
+    )
     return losses.flatten(1).mean(1)
 
 
@@ -106,9 +108,7 @@ def sample_points(
         index = uncertainty.topk(num_uncertain, dim=1).indices
         points = candidates.gather(1, index[..., None].expand(-1, -1, 2))
         if num_uncertain < num_points:
-            uniform = torch.rand(
-                len(logits), num_points - num_uncertain, 2, device=logits.device
-            )
+            uniform = torch.rand(len(logits), num_points - num_uncertain, 2, device=logits.device)
             points = torch.cat([points, uniform], dim=1)
         sampled_targets = _at_points(targets, points)
     return _at_points(logits, points), sampled_targets

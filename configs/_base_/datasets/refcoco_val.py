@@ -1,0 +1,52 @@
+"""Validation: RefCOCO expressions, and held-out masks without text."""
+
+from mmengine.dataset import DefaultSampler
+
+from projects.mask_caption_sft.datasets import RefCOCO, SAVPairs, collate_regions
+from projects.mask_caption_sft.datasets.mix import RegionConcat
+from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.evaluation.mask_cycle_metric import MaskCycleMetric
+from projects.mask_caption_sft.evaluation.ref_seg_metric import RefSegMetric
+
+val_sizes = dict(
+    type=PackRegions,
+    image_size=448,
+    grounding_size=1024,
+    grid_size=16,
+    max_tiles=12,
+    mask_size=None,
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    sampler=dict(type=DefaultSampler, shuffle=False, round_up=False),
+    collate_fn=dict(type=collate_regions),
+    dataset=dict(
+        type=RegionConcat,
+        datasets=dict(
+            refcoco_val=dict(
+                type=RefCOCO,
+                data_root='data/ref_seg/refcoco',
+                split_by='unc',
+                split='val',
+                every_expression=True,
+                seed=0,
+                pipeline=[dict(type=ChooseRegions, max_regions=None), val_sizes],
+            ),
+            sav_val=dict(
+                type=SAVPairs,
+                data_root='data/sav_pairs_val',
+                seed=0,
+                pipeline=[
+                    dict(type=ChooseRegions, max_regions=None),
+                    dict(type=SecondView),
+                    val_sizes,
+                ],
+            ),
+        ),
+    ),
+)
+val_evaluator = [dict(type=RefSegMetric), dict(type=MaskCycleMetric, datasets=['sav_val'])]
+val_cfg = dict()
+test_dataloader, test_evaluator = val_dataloader, val_evaluator
+test_cfg = dict()

@@ -1,0 +1,1 @@
+"""Metrics; each reports how many items it counted and how many were invalid."""

@@ -1,0 +1,58 @@
+"""Expression -> mask."""
+
+import logging
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+
+from ..structures import RegionPrediction
+from .region_metric import RegionMetric
+
+
+class RefSegMetric(RegionMetric):
+    """cIoU, mIoU and precision of masks found from human expressions.
+
+    cIoU is the sum of intersections over the sum of unions, mIoU the mean of the
+    per-expression IoU, P@t the share with IoU of at least t. A missing prediction
+    counts as an empty mask in all of them. Two empty masks agree: IoU 1.
+
+    Args:
+        thresholds: Of the precision.
+    """
+
+    default_prefix = 'ref_seg'
+
+    def __init__(self, thresholds: Sequence[float] = (0.5, 0.7, 0.9), **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.thresholds = tuple(thresholds)
+
+    def measure(self, sample: RegionPrediction) -> tuple[int, int, bool] | None:
+        """Intersection and union in pixels, and whether the mask is missing."""
+        if sample.expression is None:
+            return None
+        mask, truth = sample.masks.get('expression'), sample.mask2
+        intersection = 0 if mask is None else int((mask & truth).sum())
+        union = int(truth.sum()) if mask is None else int((mask | truth).sum())
+        return intersection, union, mask is None
+
+    def summarize(self, results: list[tuple[int, int, bool]]) -> dict[str, float]:
+        """Scores in [0, 1], and how many expressions were counted and invalid."""
+        if not results:
+            print_log(
+                f'{type(self).__name__}: no expression in the validation data.',
+                'current',
+                logging.WARNING,
+            )
+            return {'counted': 0, 'invalid': 0}
+        ious = [i / u if u else 1.0 for i, u, _ in results]
+        total_union = sum(u for _, u, _ in results)
+        scores = {
+            'cIoU': sum(i for i, _, _ in results) / total_union if total_union else 1.0,
+            'mIoU': sum(ious) / len(ious),
+        }
+        for threshold in self.thresholds:
+            scores[f'P@{threshold}'] = sum(iou >= threshold for iou in ious) / len(ious)
+        return scores | {
+            'counted': len(results),
+            'invalid': sum(missing for *_, missing in results),
+        }

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Trains on GPUS processes per node: bash tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
+# Several nodes: set NNODES, NODE_RANK and MASTER_ADDR on each. Without a GPU the processes talk through gloo.
+set -euo pipefail
+CONFIG=$1
+GPUS=$2
+# More threads than cores make two processes on two cores 20 times slower.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) / GPUS > 0 ? $(nproc) / GPUS : 1 ))}
+exec python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

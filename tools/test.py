@@ -1,0 +1,61 @@
+"""Runs the validation of a config on a checkpoint.
+
+    python tools/test.py configs/mask_caption_sft_tiny.py work_dirs/quickstart/iter_200.pth
+    python tools/test.py configs/mask_caption_sft_4b.py pretrained/Sa2VA-4B
+
+CHECKPOINT is a checkpoint of ours or a directory in the released layout.
+"""
+
+import _root  # noqa: F401
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
+from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, prepare_distributed
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('checkpoint', help='.pth of ours, or a directory in the released layout')
+    parser.add_argument(
+        '--teacher', action='store_true', help='look at the teacher instead of the student'
+    )
+    parser.add_argument('--work-dir', help='default work_dirs/{config name}')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = Config.fromfile(args.config)
+    try:
+        apply_cfg_options(config, args.cfg_options)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    config.launcher = args.launcher
+    config.work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
+    if not Path(args.checkpoint).exists():
+        sys.exit(f'error: {args.checkpoint} does not exist.')
+    if Path(args.checkpoint).is_dir():
+        config.model['sa2va'].update(base=args.checkpoint)
+    else:
+        config.load_from = args.checkpoint
+    config.model.update(predict_with='teacher' if args.teacher else 'student')
+    allow_checkpoint_globals()
+    prepare_distributed(config)
+    Runner.from_cfg(config).test()
+
+
+if __name__ == '__main__':
+    main()
