@@ -80,7 +80,8 @@ class Sa2VA(nn.Module):
             )
         self.register_buffer('first_token_map', self._first_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
-        self._start = self._copy_of_start()
+        self._start: dict[str, Tensor] = {}
+        self.remember_start()
         self.activation_checkpointing = activation_checkpointing
         self._set_checkpointing(activation_checkpointing)
 
@@ -171,9 +172,12 @@ class Sa2VA(nn.Module):
         for module in modules:
             module.requires_grad_(True)
 
-    def _copy_of_start(self) -> dict[str, Tensor]:
-        """The trained non-LoRA weights of the caption path before training, outside the state dict."""
-        return {
+    def remember_start(self) -> None:
+        """Keep the caption path's trained weights (but LoRA) as they are now, for ``reference``.
+
+        They stay outside the state dict: a resumed run reads them from the base again.
+        """
+        self._start = {
             name: parameter.detach().clone()
             for name, parameter in self.mllm.named_parameters()
             if parameter.requires_grad and 'lora_' not in name

@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..ops.mask import mask_iou, resize_masks
-from ..structures import ImageFeatures, RegionBatch, RegionPrediction
+from ..structures import ImageFeatures, RegionBatch, RegionPrediction, Segmentation
 from .build import build
 from .data_preprocessor import RegionDataPreprocessor
 from .losses import caption_loss, dice_loss, iou_loss, mask_bce_loss
@@ -27,8 +27,7 @@ class Sa2VABaseTraining(BaseModel):
             small, so that captions stay fair and the loop has something to teach.
         caption_noise_ratio: Share of those that are taught a neighbour's expression.
         max_caption_len: In tokens, for validation.
-        mask_weight: Of the cross-entropy. It has to lead: the overlap losses saturate at
-            "segment every shape" and leave no gradient to get away from it.
+        mask_weight: Of the cross-entropy.
         iou_weight: Of Dice and IoU loss.
     """
 
@@ -39,8 +38,8 @@ class Sa2VABaseTraining(BaseModel):
         caption_ratio: float = 0.1,
         caption_noise_ratio: float = 0.3,
         max_caption_len: int = 12,
-        mask_weight: float = 20.0,
-        iou_weight: float = 0.2,
+        mask_weight: float = 2.0,
+        iou_weight: float = 1.0,
     ) -> None:
         super().__init__(dict(type=RegionDataPreprocessor))
         self.student: Sa2VA = build(sa2va, Sa2VA)
@@ -81,9 +80,22 @@ class Sa2VABaseTraining(BaseModel):
             'loss_llm': 0.1 * caption_loss(result.answer_logits, answers).mean(),
             'iou': iou.mean(),
         }
+        if not with_image:
+            losses['loss_words'] = self._words_loss(result, batch.expressions)
         if with_image:
             losses['loss_caption'] = self._caption_loss(features, batch)
         return losses
+
+    def _words_loss(self, result: Segmentation, expressions: list[str | None]) -> Tensor:
+        """The state at ``[SEG]`` has to name the words of its expression, through the output matrix.
+
+        Without it the states of all expressions first become alike, and stay so for long.
+        """
+        seg = (result.answer_ids == self.student.seg_token_id).nonzero()[0, 0]
+        scores = result.answer_logits[:, seg + 1].log_softmax(-1)
+        words = self.student.tokenize_answers([f' {text}' for text in expressions])
+        picked = scores.gather(1, words.ids) * words.mask
+        return -(picked.sum(1) / words.mask.sum(1)).mean()
 
     def _caption_loss(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
         rows = (torch.rand(len(batch)) < self.caption_ratio).nonzero()[:, 0]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def keep_trained_only(model: nn.Module) -> None:
@@ -20,8 +20,7 @@ def keep_trained_only(model: nn.Module) -> None:
             del state[key]
 
     def fill_frozen(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-        own = {name: p for name, p in module.named_parameters(remove_duplicate=False)}
-        own |= dict(module.named_buffers(remove_duplicate=False))
+        own = _stored_tensors(module)
         given = {key[len(prefix) :] for key in state if key.startswith(prefix)}
         check_keys(given, {name: tuple(own[name].shape) for name in kept}, state, prefix)
         for name, tensor in own.items():
@@ -30,6 +29,16 @@ def keep_trained_only(model: nn.Module) -> None:
 
     model._register_state_dict_hook(drop_frozen)
     model.register_load_state_dict_pre_hook(fill_frozen)
+
+
+def _stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by every name they have."""
+    return {
+        (f'{prefix}.{name}' if prefix else name): tensor
+        for prefix, part in module.named_modules(remove_duplicate=False)
+        for name, tensor in (*part._parameters.items(), *part._buffers.items())
+        if tensor is not None and name not in part._non_persistent_buffers_set
+    }
 
 
 def check_keys(

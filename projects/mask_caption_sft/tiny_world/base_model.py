@@ -149,6 +149,7 @@ def new_sa2va(seed: int = 0, sizes: dict[str, Any] | None = None, **kwargs: Any)
     torch.manual_seed(seed)
     model = Sa2VA(config=tiny_config(len(tokenizer), sizes), tokenizer=tokenizer, **kwargs)
     xavier_init(model)
+    model.remember_start()
     return model
 
 

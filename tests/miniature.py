@@ -1,0 +1,63 @@
+"""A Sa2VA of a few thousand weights and a batch for it: everything real, only small."""
+
+import torch
+
+from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.models.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.models.sa2va import Sa2VA
+from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
+from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
+
+SIZES = dict(
+    image_size=56, vit_width=32, vit_layers=1, llm_width=32, llm_layers=2,
+    grounding_size=128, grounding_embed_dim=8, grounding_width=32,
+)  # fmt: skip
+LORA = dict(r=4, lora_alpha=8, lora_dropout=0.0)
+
+
+def miniature_sa2va(seed: int = 0, **kwargs) -> Sa2VA:
+    """LoRA is made to matter: its second matrix, zero at the start, gets small values."""
+    model = new_sa2va(seed, SIZES, **{'lora': LORA, **kwargs})
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if 'lora_B' in name:
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def miniature_model(**kwargs) -> MaskCaptionSFT:
+    """Student and teacher; points are not sampled, so that losses have no randomness."""
+    settings = dict(max_caption_len=5, num_points=0, gate_iou=0.0, signal_interval=1)
+    sa2va = kwargs.pop('sa2va', None) or miniature_sa2va()
+    return MaskCaptionSFT(sa2va=sa2va, **{**settings, **kwargs})
+
+
+def miniature_view(name: str, num_regions: int = 1, seed: int = 0) -> View:
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.zeros(num_regions, 32, 32, dtype=torch.bool)
+    prompts = torch.zeros(num_regions, 2, 2, dtype=torch.bool)
+    for i in range(num_regions):
+        masks[i, 4 * i : 4 * i + 12, 4 : 4 + 12] = True
+        prompts[i].view(-1)[i % 4] = True
+    pixels = torch.randn(1, 3, 56, 56, generator=generator)
+    raw = torch.randint(0, 256, (3, 128, 128), generator=generator, dtype=torch.uint8)
+    return View(name, pixels, raw, prompts, masks)
+
+
+def miniature_sample(
+    name: str, expressions: list[str | None], dataset: str = 'sav', seed: int = 0
+) -> RegionSample:
+    views = [
+        miniature_view(f'{name}#{i}', len(expressions), seed=10 * seed + i) for i in (1, 2)
+    ]
+    return RegionSample(dataset, name, views[0], views[1], expressions)
+
+
+def miniature_batch(*expressions: list[str | None]) -> RegionBatch:
+    """One sample per argument, with its regions' expressions; default: two without, one with."""
+    samples = [
+        miniature_sample(f'sample{i}', texts, 'refcoco' if texts[0] else 'sav', seed=i)
+        for i, texts in enumerate(expressions or ([None, None], ['the red circle']))
+    ]
+    return collate_regions(samples)['batch']
