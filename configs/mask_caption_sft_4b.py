@@ -5,6 +5,7 @@ bash tools/dist_train.sh configs/mask_caption_sft_4b.py 8
 
 from mmengine.config import read_base
 
+from projects.mask_caption_sft.hooks.sample_log_hook import SampleLogHook
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
 from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 
@@ -18,4 +19,5 @@ with read_base():
 custom_hooks = [
     dict(type=TeacherEMAHook, momentum=0.001),
     dict(type=SkipReportHook, max_broken_ratio=0.05),
+    dict(type=SampleLogHook),
 ]

@@ -6,6 +6,7 @@ bash tools/quickstart.sh
 from mmengine.config import read_base
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
 
+from projects.mask_caption_sft.hooks.sample_log_hook import SampleLogHook
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
 from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 from projects.mask_caption_sft.hooks.val_before_train_hook import ValBeforeTrainHook
@@ -30,6 +31,7 @@ train_cfg = dict(type=DrawTrainLoop, max_iters=200, val_interval=200)
 custom_hooks = [
     dict(type=TeacherEMAHook, momentum=0.01),
     dict(type=SkipReportHook, max_broken_ratio=0.05),
+    dict(type=SampleLogHook, num_samples=8, datasets=['sa1b_val']),
     dict(type=ValBeforeTrainHook),
 ]
 default_hooks['checkpoint'].update(interval_updates=100)

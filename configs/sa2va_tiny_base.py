@@ -1,6 +1,7 @@
 """Trains the small Sa2VA of the tiny world from scratch, on human expressions.
 
-    python tools/make_tiny_world.py --out data/tiny_base_world --num-train 4000 --all-expressions --random-base
+    python tools/make_tiny_world.py --out data/tiny_base_world --num-train 4000 \\
+        --all-expressions --random-base
     python tools/train.py configs/sa2va_tiny_base.py
 
 One core, about 15 minutes. What it gave: projects/mask_caption_sft/tiny_world/base/README.md.
@@ -19,12 +20,8 @@ from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 with read_base():
     from ._base_.default_runtime import *
 
-model = dict(
-    type=Sa2VABaseTraining, sa2va=dict(type=new_sa2va, seed=0, train_all=True), text_only_iters=500
-)
-sizes = dict(
-    type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32
-)
+model = dict(type=Sa2VABaseTraining, sa2va=dict(type=new_sa2va, seed=0, train_all=True), text_only_iters=500)
+sizes = dict(type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32)
 train_dataloader = dict(
     batch_size=6,
     num_workers=1,

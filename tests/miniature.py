@@ -48,9 +48,7 @@ def miniature_view(name: str, num_regions: int = 1, seed: int = 0) -> View:
 def miniature_sample(
     name: str, expressions: list[str | None], dataset: str = 'sav', seed: int = 0
 ) -> RegionSample:
-    views = [
-        miniature_view(f'{name}#{i}', len(expressions), seed=10 * seed + i) for i in (1, 2)
-    ]
+    views = [miniature_view(f'{name}#{i}', len(expressions), seed=10 * seed + i) for i in (1, 2)]
     return RegionSample(dataset, name, views[0], views[1], expressions)
 
 

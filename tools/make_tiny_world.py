@@ -20,9 +20,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, default=Path('data/tiny_world'))
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--num-train', type=int, default=400, help='pairs or images per training set'
-    )
+    parser.add_argument('--num-train', type=int, default=400, help='pairs or images per training set')
     parser.add_argument('--num-val', type=int, default=40, help='pairs or images per held-out set')
     parser.add_argument(
         '--all-expressions', action='store_true',

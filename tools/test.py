@@ -24,13 +24,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='.pth of ours, or a directory in the released layout')
-    parser.add_argument(
-        '--teacher', action='store_true', help='look at the teacher instead of the student'
-    )
+    parser.add_argument('--teacher', action='store_true', help='look at the teacher instead of the student')
     parser.add_argument('--work-dir', help='default work_dirs/{config name}')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
-    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()

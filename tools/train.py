@@ -28,13 +28,9 @@ def parse_args() -> argparse.Namespace:
         help='go on from PATH, or from the newest checkpoint of the work dir',
     )  # fmt: skip
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
-    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument(
-        '--dry-run', action='store_true', help='build and check everything, then stop'
-    )
+    parser.add_argument('--dry-run', action='store_true', help='build and check everything, then stop')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -47,9 +43,7 @@ def load_config(args: argparse.Namespace) -> Config:
     except ValueError as error:
         sys.exit(f'error: {error}')
     config.launcher = args.launcher
-    config.work_dir = (
-        args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
-    )
+    config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.amp:
         config.optim_wrapper.update(type=AmpOptimWrapper, dtype='bfloat16')
     if args.resume:

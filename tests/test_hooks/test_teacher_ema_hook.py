@@ -70,7 +70,7 @@ def test_momentum_zero_is_a_frozen_teacher():
 
 
 def test_a_decay_given_as_momentum_is_named():
-    with pytest.raises(ValueError, match='momentum=0.001'):
+    with pytest.raises(ValueError, match=r'momentum=0\.001'):
         TeacherEMAHook(momentum=0.999)
 
 

@@ -16,9 +16,7 @@ from projects.mask_caption_sft.models.bridges import (
 from projects.mask_caption_sft.structures import BrokenRecord
 from tests.miniature import miniature_batch, miniature_model, miniature_sa2va
 
-ONLY_IOU = dict.fromkeys(
-    ('loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_best', 'loss_kl'), 0.0
-)
+ONLY_IOU = dict.fromkeys(('loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_best', 'loss_kl'), 0.0)
 WITHOUT_TEXT = [None, None]
 
 
@@ -42,7 +40,9 @@ def test_the_teachers_iou_reaches_the_students_first_layer_and_no_teacher_weight
     model = miniature_model(bridges=[bridge], loss_weights=ONLY_IOU)
     grads = gradients(model, miniature_batch(WITHOUT_TEXT))
     assert lora_gradient(grads, layer=0) > 0
-    assert all(p.grad is None and not p.requires_grad for n, p in model.teacher.named_parameters() if 'lora' in n)
+    assert all(
+        p.grad is None and not p.requires_grad for n, p in model.teacher.named_parameters() if 'lora' in n
+    )
 
 
 def test_with_the_caption_detached_the_gradient_is_exactly_zero():
@@ -61,7 +61,7 @@ def test_the_gradient_through_the_whole_loop_agrees_with_finite_differences():
     model.eval()  # the caption is written once for all: it must not change under the probe
     captions = _fixed_captions(model, batch)
     model.student.describe = lambda *args, **kwargs: captions
-    name, parameter = next((n, p) for n, p in student.named_parameters() if 'layers.0.self_attn.v_proj.lora_B' in n)
+    parameter = next((n, p) for n, p in student.named_parameters() if 'layers.0.self_attn.v_proj.lora_B' in n)
     total_loss(model, batch).backward()
     direction = parameter.grad / parameter.grad.norm()
     step, values = 1e-2, []
@@ -135,7 +135,9 @@ def test_a_region_with_an_expression_is_not_described():
     model = miniature_model()
     described = []
     write = model.student.describe
-    model.student.describe = lambda f, index, *a, **k: described.append(len(index)) or write(f, index, *a, **k)
+    model.student.describe = lambda f, index, *a, **k: (
+        described.append(len(index)) or write(f, index, *a, **k)
+    )
     model.loss(miniature_batch(WITHOUT_TEXT, ['the red circle']))
     assert described == [2]
 
@@ -143,10 +145,16 @@ def test_a_region_with_an_expression_is_not_described():
 def test_frozen_encoders_run_once_per_distinct_image():
     model = miniature_model()
     seen = []
-    for encoder in (model.student.mllm.model.vision_tower, model.student.grounding_encoder.vision_encoder):
+    for encoder in (
+        model.student.mllm.model.vision_tower,
+        model.student.grounding_encoder.vision_encoder,
+    ):
         encoder.register_forward_hook(lambda m, i, o, **k: seen.append(1), with_kwargs=False)
     assert model.teacher.mllm.model.vision_tower is not model.student.mllm.model.vision_tower
-    for encoder in (model.teacher.mllm.model.vision_tower, model.teacher.grounding_encoder.vision_encoder):
+    for encoder in (
+        model.teacher.mllm.model.vision_tower,
+        model.teacher.grounding_encoder.vision_encoder,
+    ):
         encoder.register_forward_hook(lambda m, i, o: seen.append(1))
     batch = miniature_batch([None, None], ['the red circle'])
     assert len(batch.num_tiles) == 4  # two samples, two views each; three regions
@@ -207,7 +215,12 @@ def test_only_losses_are_summed_and_datasets_are_logged():
     losses = model.loss(miniature_batch())
     total, logged = model.parse_losses(losses)
     torch.testing.assert_close(total, sum(v for n, v in losses.items() if n.startswith('loss_')))
-    assert {'sav/loss_iou', 'refcoco/loss_iou', 'signal/shuffled_iou', 'signal/blank_iou'} <= logged.keys()
+    assert {
+        'sav/loss_iou',
+        'refcoco/loss_iou',
+        'signal/shuffled_iou',
+        'signal/blank_iou',
+    } <= logged.keys()
 
 
 def test_a_loss_that_does_not_exist_is_named():
@@ -244,7 +257,9 @@ def test_prediction_has_every_mask_at_the_size_of_the_truth():
         ['caption', 'caption_blank', 'caption_same_view', 'caption_shuffled']
     ]
     assert 'expression' in predictions[2].masks
-    assert all(m.shape == p.mask2.shape and m.dtype == torch.bool for p in predictions for m in p.masks.values())
+    assert all(
+        m.shape == p.mask2.shape and m.dtype == torch.bool for p in predictions for m in p.masks.values()
+    )
     assert [len(p.confusers) for p in predictions] == [2, 2, 1]
     assert [p.confuser_index for p in predictions] == [0, 1, 0]
 

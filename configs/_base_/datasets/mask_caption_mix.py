@@ -11,9 +11,7 @@ from projects.mask_caption_sft.datasets import (
 from projects.mask_caption_sft.datasets.mix import DrawSampler
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 
-sizes = dict(
-    type=PackRegions, image_size=448, grounding_size=1024, grid_size=16, max_tiles=6, mask_size=256
-)
+sizes = dict(type=PackRegions, image_size=448, grounding_size=1024, grid_size=16, max_tiles=6, mask_size=256)
 pipeline = [
     dict(type=ChooseRegions, max_regions=1, min_area_ratio=0.001),
     dict(type=SecondView, crop_ratio=(0.6, 1.0), color_ratio=0.2),
@@ -37,9 +35,7 @@ train_dataloader = dict(
                 weight=4.0,
                 pipeline=pipeline,
             ),
-            sa1b=dict(
-                type=SA1B, data_root='data/sa1b', max_samples=500_000, weight=3.0, pipeline=pipeline
-            ),
+            sa1b=dict(type=SA1B, data_root='data/sa1b', max_samples=500_000, weight=3.0, pipeline=pipeline),
             openimages=dict(
                 type=OpenImages,
                 data_root='data/openimages',

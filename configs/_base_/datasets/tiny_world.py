@@ -19,21 +19,15 @@ tiny_pipeline = [
 
 train_dataloader.update(batch_size=6, num_workers=1, pin_memory=False)
 train_dataloader['dataset']['datasets'] = dict(
-    sav=dict(
-        type=SAVPairs, data_root='data/tiny_world/train/sav', weight=2.0, pipeline=tiny_pipeline
-    ),
-    sa1b=dict(
-        type=SA1B, data_root='data/tiny_world/train/sa1b', weight=2.0, pipeline=tiny_pipeline
-    ),
+    sav=dict(type=SAVPairs, data_root='data/tiny_world/train/sav', weight=2.0, pipeline=tiny_pipeline),
+    sa1b=dict(type=SA1B, data_root='data/tiny_world/train/sa1b', weight=2.0, pipeline=tiny_pipeline),
     openimages=dict(
         type=OpenImages,
         data_root='data/tiny_world/train/openimages',
         weight=1.0,
         pipeline=tiny_pipeline,
     ),
-    refcoco=dict(
-        type=RefCOCO, data_root='data/tiny_world/refcoco', weight=1.0, pipeline=tiny_pipeline
-    ),
+    refcoco=dict(type=RefCOCO, data_root='data/tiny_world/refcoco', weight=1.0, pipeline=tiny_pipeline),
 )
 val_dataloader.update(batch_size=8, num_workers=0)
 val_dataloader['dataset']['datasets'] = dict(

@@ -61,9 +61,7 @@ class RegionDataset(BaseDataset):
         self.check_path(self.data_root)
         records = self.list_records()
         if not records:
-            raise ValueError(
-                f'{self.data_root} holds no record for dataset {self.name!r}. {self.LAYOUT}'
-            )
+            raise ValueError(f'{self.data_root} holds no record for dataset {self.name!r}. {self.LAYOUT}')
         return records
 
     def list_records(self) -> list[dict]:

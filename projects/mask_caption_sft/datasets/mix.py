@@ -49,9 +49,7 @@ class RegionMix(Dataset):
         weights = {name: float(config.pop('weight', 1.0)) for name, config in kept.items()}
         wrong = {name: weight for name, weight in weights.items() if not weight > 0}
         if wrong:
-            raise ValueError(
-                f'Weights must be positive, got {wrong}. Set a dataset to None to leave it out.'
-            )
+            raise ValueError(f'Weights must be positive, got {wrong}. Set a dataset to None to leave it out.')
         self.datasets: dict[str, RegionDataset] = {
             name: config.pop('type')(name=name, **config) for name, config in kept.items()
         }
@@ -152,12 +150,8 @@ class RegionConcat(Dataset):
 
     def __init__(self, datasets: dict[str, dict[str, Any] | None]) -> None:
         kept = {name: dict(config) for name, config in datasets.items() if config is not None}
-        self.datasets = {
-            name: config.pop('type')(name=name, **config) for name, config in kept.items()
-        }
-        self.items = [
-            (name, i) for name, dataset in self.datasets.items() for i in range(len(dataset))
-        ]
+        self.datasets = {name: config.pop('type')(name=name, **config) for name, config in kept.items()}
+        self.items = [(name, i) for name, dataset in self.datasets.items() for i in range(len(dataset))]
 
     def __len__(self) -> int:
         return len(self.items)

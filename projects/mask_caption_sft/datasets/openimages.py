@@ -57,9 +57,7 @@ class OpenImages(RegionDataset):
         with path.open(newline='') as file:
             for line, row in enumerate(csv.DictReader(file), start=2):
                 if not row.get('MaskPath') or not row.get('ImageID') or not row.get('LabelName'):
-                    raise ValueError(
-                        f'{path}, line {line}: MaskPath, ImageID or LabelName is missing.'
-                    )
+                    raise ValueError(f'{path}, line {line}: MaskPath, ImageID or LabelName is missing.')
                 if row['LabelName'] not in names:
                     raise ValueError(
                         f'{path}, line {line}: label {row["LabelName"]!r} is not in {self.class_file}. '
@@ -81,9 +79,7 @@ class OpenImages(RegionDataset):
         image_path = Path(self.data_root) / 'images' / self.split / f'{record["image"]}.jpg'
         image = read_image(image_path)
         masks = [self._read_mask(name, image.shape[:2]) for name, _ in record['masks']]
-        texts = [
-            name.lower() if self.class_name_as_expression else None for _, name in record['masks']
-        ]
+        texts = [name.lower() if self.class_name_as_expression else None for _, name in record['masks']]
         view = RawView(str(image_path), image, np.stack(masks))
         return RawSample(self.name, record['sample_id'], view, None, texts)
 

@@ -67,9 +67,7 @@ class RefCOCO(RegionDataset):
         annotations = {annotation['id']: annotation for annotation in instances['annotations']}
         splits = sorted({ref['split'] for ref in refs})
         if self.split not in splits:
-            raise ValueError(
-                f'{refs_path} has no split {self.split!r}. Set split to one of {splits}.'
-            )
+            raise ValueError(f'{refs_path} has no split {self.split!r}. Set split to one of {splits}.')
         held_out = self._held_out_images() if self.split == 'train' else set()
         by_image: dict[int, list[dict]] = defaultdict(list)
         for ref in refs:
@@ -86,9 +84,7 @@ class RefCOCO(RegionDataset):
         ]
 
     @staticmethod
-    def _record(
-        path: Path, image: dict, refs: list[dict], annotations: dict[int, dict]
-    ) -> dict[str, Any]:
+    def _record(path: Path, image: dict, refs: list[dict], annotations: dict[int, dict]) -> dict[str, Any]:
         objects = [
             (annotations[ref['ann_id']]['segmentation'], [s['sent'] for s in ref['sentences']])
             for ref in refs
@@ -100,15 +96,10 @@ class RefCOCO(RegionDataset):
         root = Path(self.data_root)
         files = sorted({*root.glob('refs(*).p'), *root.parent.glob('refcoco*/refs(*).p')})
         held_out = {
-            ref['image_id']
-            for path in files
-            for ref in load_plain_pickle(path)
-            if ref['split'] != 'train'
+            ref['image_id'] for path in files for ref in load_plain_pickle(path) if ref['split'] != 'train'
         }
         names = ', '.join(f'{path.parent.name}/{path.name}' for path in files)
-        print_log(
-            f'{self.name}: images of held-out splits are not drawn; looked at {names}.', 'current'
-        )
+        print_log(f'{self.name}: images of held-out splits are not drawn; looked at {names}.', 'current')
         return held_out
 
     def read_record(self, record: dict) -> RawSample:
@@ -123,11 +114,7 @@ class RefCOCO(RegionDataset):
         masks, expressions = [], []
         for segmentation, sentences in record['objects']:
             mask = decode_segmentation(segmentation, height, width)
-            drawn = (
-                sentences
-                if self.every_expression
-                else [sentences[np.random.randint(len(sentences))]]
-            )
+            drawn = sentences if self.every_expression else [sentences[np.random.randint(len(sentences))]]
             for sentence in drawn:
                 check_expression(sentence)
                 masks.append(mask)

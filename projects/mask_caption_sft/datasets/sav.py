@@ -26,9 +26,7 @@ class SAVPairs(RegionDataset):
         channel_order: ``'bgr'`` as the pairs were written, or ``'rgb'``.
     """
 
-    LAYOUT = (
-        'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2 (pairs made from SA-V).'
-    )
+    LAYOUT = 'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2 (pairs made from SA-V).'
 
     def __init__(self, data_root: str, channel_order: str = 'bgr', **kwargs) -> None:
         if channel_order not in ('bgr', 'rgb'):
@@ -64,9 +62,7 @@ class SAVPairs(RegionDataset):
             with np.load(path, allow_pickle=False) as file:
                 missing = [key for key in _KEYS if key not in file.files]
                 if missing:
-                    raise ValueError(
-                        f'keys {missing} are missing; the file has {sorted(file.files)}'
-                    )
+                    raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')
                 return {key: file[key] for key in _KEYS}
         except zipfile.BadZipFile as error:
             raise OSError(f'truncated or not an npz file ({error})') from error

@@ -52,9 +52,7 @@ def _check_exists(config: Config, key: str) -> None:
         if (not isinstance(node, dict) and not isinstance(node, Config)) or part not in node:
             if known_argument:
                 return
-            raise ValueError(
-                f'--cfg-options {key} names nothing in this config. {_nearest(config, key)}'
-            )
+            raise ValueError(f'--cfg-options {key} names nothing in this config. {_nearest(config, key)}')
         node = node[part]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
 
 
 def allow_checkpoint_globals() -> None:
@@ -11,11 +12,8 @@ def allow_checkpoint_globals() -> None:
 
     Only the classes that MMEngine stores are allowed; the check stays on.
     """
-    names = [HistoryBuffer, np.dtype, np.ndarray, np.float64, np.float32, np.int64]
-    names += [type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')]
-    names += (
-        [np.core.multiarray._reconstruct, np.core.multiarray.scalar] if hasattr(np, 'core') else []
-    )
+    names: list = [HistoryBuffer, np.dtype, np.ndarray, np.float64, np.float32, np.int64]
+    names += [numpy_core._reconstruct, numpy_core.scalar]
     torch.serialization.add_safe_globals(names)
 
 

@@ -24,10 +24,8 @@ class DrawTrainLoop(IterBasedTrainLoop):
         **kwargs,
     ) -> None:
         if (max_iters is None) == (max_epochs is None):
-            raise ValueError(
-                'Set either train_cfg.max_iters or train_cfg.max_epochs (the other to None).'
-            )
+            raise ValueError('Set either train_cfg.max_iters or train_cfg.max_epochs (the other to None).')
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
-        iters = max_iters or max(1, round(max_epochs * len(dataloader)))
+        iters = max_iters if max_epochs is None else max(1, round(max_epochs * len(dataloader)))
         super().__init__(runner, dataloader, iters, **kwargs)

@@ -51,9 +51,7 @@ class MaskCycleMetric(RegionMetric):
         if 'caption' in sample.masks and sample.confusers is not None and len(sample.confusers) > 1:
             ious = mask_iou(sample.masks['caption'].expand_as(sample.confusers), sample.confusers)
             # An empty mask' overlaps nothing and has picked nothing.
-            row['confuser_accuracy'] = float(
-                ious.max() > 0 and ious.argmax() == sample.confuser_index
-            )
+            row['confuser_accuracy'] = float(ious.max() > 0 and ious.argmax() == sample.confuser_index)
         return row
 
     def summarize(self, results: list[dict[str, Any]]) -> dict[str, float]:

@@ -26,11 +26,10 @@ class SkipReportHook(Hook):
     ) -> None:
         self.max_broken_ratio, self.min_records = max_broken_ratio, min_records
         self.check_interval = check_interval
-        self.drawn, self.broken, self.reasons = 0, 0, Counter()
+        self.drawn, self.broken = 0, 0
+        self.reasons: Counter[tuple[str, str]] = Counter()
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count this batch's records."""
         batch: RegionBatch = data_batch['batch']
         self.drawn += len(set(batch.sample_ids)) + len(batch.skipped)
@@ -54,13 +53,10 @@ class SkipReportHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """The final report."""
-        runner.logger.info(
-            f'Skipped {self.broken} of {self.drawn} records on this rank. {self.report()}'
-        )
+        runner.logger.info(f'Skipped {self.broken} of {self.drawn} records on this rank. {self.report()}')
 
     def report(self) -> str:
         """Counts by dataset and kind of error."""
         return ' '.join(
-            f'{dataset} {reason}: {count}.'
-            for (dataset, reason), count in self.reasons.most_common()
+            f'{dataset} {reason}: {count}.' for (dataset, reason), count in self.reasons.most_common()
         )

@@ -49,9 +49,7 @@ class TeacherEMAHook(EMAHook):
     def before_train(self, runner: Runner) -> None:
         """Nothing to prepare: the model built the teacher equal to the student."""
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Step if this iteration ended with an optimizer update."""
         if runner.optim_wrapper.should_update():
             self.step()

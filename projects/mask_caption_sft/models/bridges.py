@@ -59,9 +59,7 @@ class DetachedBridge:
         self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
     ) -> Tensor:
         """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings without gradient."""
-        return soft_tokens(
-            logits.detach(), embedding, self.temperature, self.top_k, first_token_map
-        )
+        return soft_tokens(logits.detach(), embedding, self.temperature, self.top_k, first_token_map)
 
 
 @dataclass

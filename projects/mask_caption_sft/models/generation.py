@@ -66,9 +66,6 @@ def _caption_len(row: list[int], tokenizer: PreTrainedTokenizerBase, marker: str
     if end < 0:
         return len(row)
     length = 0
-    while (
-        length < len(row)
-        and len(tokenizer.decode(row[: length + 1], skip_special_tokens=False)) <= end
-    ):
+    while length < len(row) and len(tokenizer.decode(row[: length + 1], skip_special_tokens=False)) <= end:
         length += 1
     return length

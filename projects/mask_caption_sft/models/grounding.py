@@ -1,7 +1,9 @@
 """SAM 2 driven by a language embedding instead of clicks."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Sam2Model
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,9 +25,7 @@ def normalize_pixels(g_pixel_values: Tensor, round_stats: bool, dtype: torch.dty
     return ((g_pixel_values.float() / 255 - mean) / std).to(dtype)
 
 
-def encode_pixels(
-    grounding_encoder: Sam2Model, pixel_values: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def encode_pixels(grounding_encoder: Sam2Model, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """FPN levels ``[I, C, h, w]``, finest first; ``no_mem_embed`` is added to the coarsest."""
     fine, middle, coarse = grounding_encoder.vision_encoder(pixel_values).fpn_hidden_states
     return fine, middle, coarse + grounding_encoder.no_memory_embedding.view(1, -1, 1, 1)
@@ -53,7 +53,7 @@ def decode_masks(
         Upstream Sa2VA ``hf/models/sam2.py``: the language embedding follows two
         padding points (label -1).
     """
-    decoder: nn.Module = grounding_encoder.mask_decoder
+    decoder: Any = grounding_encoder.mask_decoder
     fine, middle, coarse = grounding
     # The convolutions are the decoder's own: once per distinct image, then spread over regions.
     high_resolution = [decoder.conv_s0(fine)[image_index], decoder.conv_s1(middle)[image_index]]

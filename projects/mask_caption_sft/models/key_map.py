@@ -200,9 +200,7 @@ def entry_for_native(native_key: str) -> Entry | None:
         for native in natives:
             if match := _pattern(native).match(native_key):
                 groups = match.groups()
-                return Entry(
-                    (_fill(released, groups),), tuple(_fill(name, groups) for name in natives)
-                )
+                return Entry((_fill(released, groups),), tuple(_fill(name, groups) for name in natives))
     for pattern, released in _REVERSED_PATTERNS:
         if match := pattern.match(native_key):
             return Entry((_fill(released, match.groups()),), (native_key,))

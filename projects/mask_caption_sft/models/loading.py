@@ -52,9 +52,7 @@ class ReleasedWeights:
     def __init__(self, base: str | Path) -> None:
         self.base = Path(base)
         self.shard_of = self._locate()
-        self._open = {
-            shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))
-        }
+        self._open = {shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))}
 
     def _locate(self) -> dict[str, str]:
         index, single = self.base / _INDEX, self.base / _SINGLE
@@ -79,8 +77,7 @@ class ReleasedWeights:
             return safe_open(self.base / shard, 'pt')
         except SafetensorError as error:
             raise ValueError(
-                f'{self.base / shard} is truncated or not a safetensors file ({error}). '
-                'Download it again.'
+                f'{self.base / shard} is truncated or not a safetensors file ({error}). Download it again.'
             ) from error
 
     def keys(self) -> list[str]:
@@ -127,7 +124,7 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     Raises:
         ValueError: Lists what is missing, what does not exist, and what differs in shape.
     """
-    targets = {plain_name(name): parameter for name, parameter in model.named_parameters()}
+    targets: dict[str, Tensor] = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     targets[_POSITIONS] = model.get_buffer(_POSITIONS)
     targets = {name: target for name, target in targets.items() if 'lora_' not in name}
     surplus, misfits, seen = [], [], set()
@@ -170,14 +167,16 @@ def save_released(model: nn.Module, out_dir: str | Path, dtype: torch.dtype | No
     Raises:
         ValueError: The model has a weight that is not in models/key_map.py.
     """
-    state = {plain_name(name): p for name, p in model.named_parameters() if 'lora_' not in name}
+    state: dict[str, Tensor] = {
+        plain_name(name): p for name, p in model.named_parameters() if 'lora_' not in name
+    }
     state[_POSITIONS] = model.get_buffer(_POSITIONS)
     entries = {name: entry_for_native(name) for name in state}
     unknown = [name for name, entry in entries.items() if entry is None]
     if unknown:
         raise ValueError(f'No entry in models/key_map.py for: {_listed(unknown)}.')
     tensors = {}
-    for entry in set(entries.values()):
+    for entry in {entry for entry in entries.values() if entry is not None}:
         released = entry.to_released([state[name] for name in entry.native])
         for name, tensor in zip(entry.released, released):
             tensors[name] = tensor.detach().to('cpu', dtype or tensor.dtype).contiguous().clone()

@@ -67,9 +67,7 @@ class MaskCaptionSFT(BaseModel):
         self.teacher = build_teacher(self.student)
         bridges = [build(bridge) for bridge in bridges]
         self.bridges = [b for b in bridges if not isinstance(b, SelectionBridge)]
-        self.selections = [
-            b for b in bridges if isinstance(b, SelectionBridge) and b.num_captions > 1
-        ]
+        self.selections = [b for b in bridges if isinstance(b, SelectionBridge) and b.num_captions > 1]
         self.loss_weights = _merged_weights(loss_weights or {})
         _check_choice('segment_with', segment_with)
         _check_choice('predict_with', predict_with)
@@ -109,7 +107,7 @@ class MaskCaptionSFT(BaseModel):
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else, ``sav/loss_iou`` for one, is logged only."""
-        total = sum(value for name, value in losses.items() if name.startswith('loss_'))
+        total = torch.stack([v for name, v in losses.items() if name.startswith('loss_')]).sum()
         logged = {name: torch.as_tensor(value).detach() for name, value in losses.items()}
         return total, {'loss': total.detach()} | logged
 
@@ -122,16 +120,14 @@ class MaskCaptionSFT(BaseModel):
         even where no region contributes to it.
         """
         self._num_iters += 1
-        anchor = sum(p.sum() for p in self.student.text_hidden_fcs.parameters()) * 0.0
+        anchor = next(self.student.text_hidden_fcs.parameters()).sum() * 0.0
         table = LossTable(self.loss_weights, anchor)
         logs: dict[str, Any] = {}
         human = torch.tensor([e is not None for e in batch.expressions], dtype=torch.bool)
         loop_is_on = bool(self.bridges or self.selections)
         chosen = torch.arange(len(batch)) if loop_is_on else human.nonzero()[:, 0]
         if len(chosen):
-            features = self.student.encode_images(
-                batch.pixel_values, batch.num_tiles, batch.g_pixel_values
-            )
+            features = self.student.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
             _LossStep(self, batch, features, chosen, human[chosen], table, logs).run()
         return table.averages() | logs
 
@@ -219,9 +215,7 @@ class _LossStep:
         ious = []
         for bridge in self.model.bridges:
             text = bridge(logits, captions, segmenter.embedding, segmenter.first_token_map)
-            result = segmenter.segment(
-                self.features, self.image2[self.written], text, captions.mask
-            )
+            result = segmenter.segment(self.features, self.image2[self.written], text, captions.mask)
             losses = iou_loss(result.mask_logits, self.masks2[self.written])
             self.table.add('loss_iou', losses)
             self._log_by_dataset('loss_iou', losses, self.datasets[self.written])
@@ -236,9 +230,7 @@ class _LossStep:
         for selection in self.model.selections if self.num_written else ():
             candidates, ious = self._candidates(captions, selection)
             greedy_iou, best_iou = ious[0], ious.max(0).values
-            better = (best_iou > greedy_iou + selection.margin_iou) & (
-                best_iou >= self.model.gate_iou
-            )
+            better = (best_iou > greedy_iou + selection.margin_iou) & (best_iou >= self.model.gate_iou)
             rows = better.nonzero()[:, 0]
             self.logs['signal/best_iou_gain'] = (best_iou - greedy_iou).mean()
             if not len(rows):
@@ -251,9 +243,7 @@ class _LossStep:
         return greedy_iou
 
     @torch.no_grad()
-    def _candidates(
-        self, captions: CaptionIds, selection: SelectionBridge
-    ) -> tuple[CaptionIds, Tensor]:
+    def _candidates(self, captions: CaptionIds, selection: SelectionBridge) -> tuple[CaptionIds, Tensor]:
         """K * W captions, candidate-major with the greedy ones first, and their IoU ``[K, W]``."""
         student, segmenter, written = self.model.student, self.model.segmenter, self.written
         num_sampled = selection.num_captions - 1
@@ -343,9 +333,7 @@ def _concatenate(first: CaptionIds, second: CaptionIds, pad_id: int) -> CaptionI
     return CaptionIds(ids, torch.cat([pad(mask, by, value=False) for _, mask, by in rows]))
 
 
-def _concatenate_embeds(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
+def _concatenate_embeds(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Rows of two ``[R, T, D]`` embeddings and ``[R, T]`` masks, padded to the longer."""
     width = max(first[0].shape[1], second[0].shape[1])
     pad = torch.nn.functional.pad

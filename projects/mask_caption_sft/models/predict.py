@@ -1,5 +1,7 @@
 """Captions and masks of a batch with their controls, for validation."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,9 +11,7 @@ from .sa2va import Sa2VA
 
 
 @torch.no_grad()
-def predict_regions(
-    model: Sa2VA, batch: RegionBatch, max_caption_len: int
-) -> list[RegionPrediction]:
+def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> list[RegionPrediction]:
     """One :class:`RegionPrediction` per region.
 
     Every region is described and found again from its caption, with both
@@ -29,7 +29,7 @@ def predict_regions(
     return predictions
 
 
-def upsample_mask(mask_logits: Tensor, grounding_size: int, size: tuple[int, int]) -> Tensor:
+def upsample_mask(mask_logits: Tensor, grounding_size: int, size: Sequence[int]) -> Tensor:
     """Low-resolution logits ``[h, w]`` to a bool mask of ``size``, in upstream's two steps.
 
     Source: upstream Sa2VA ``predict_forward``: bilinear to the grounding

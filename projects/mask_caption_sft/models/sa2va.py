@@ -62,11 +62,11 @@ class Sa2VA(nn.Module):
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         super().__init__()
+        if base is None and (config is None or tokenizer is None):
+            raise ValueError('Sa2VA needs `base`, a directory in the released layout (model.sa2va.base).')
         self.base = None if base is None else str(base)
-        self.config = read_config(base) if config is None else config
-        self.tokenizer = (
-            AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
-        )
+        self.config = read_config(str(base)) if config is None else config
+        self.tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
         self.template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
         self.round_grounding_stats = round_grounding_stats
         self._find_special_tokens()
@@ -74,10 +74,8 @@ class Sa2VA(nn.Module):
         self.grounding_encoder = build_grounding_encoder(self.config)
         self.text_hidden_fcs = build_text_hidden_fcs(self.config)
         if config is None:
-            weights = ReleasedWeights(base)
-            load_native(
-                self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base)
-            )
+            weights = ReleasedWeights(str(base))
+            load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
         self.register_buffer('first_token_map', self._first_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
         self._start: dict[str, Tensor] = {}
@@ -120,9 +118,7 @@ class Sa2VA(nn.Module):
     def grid_size(self) -> int:
         """Side of a tile's grid of image tokens."""
         return int(
-            self.image_size
-            // self.config['vision_config']['patch_size']
-            * self.config['downsample_ratio']
+            self.image_size // self.config['vision_config']['patch_size'] * self.config['downsample_ratio']
         )
 
     @property
@@ -137,7 +133,7 @@ class Sa2VA(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.text_hidden_fcs[0].weight.device
+        return next(self.text_hidden_fcs.parameters()).device
 
     @property
     def embedding(self) -> Tensor:
@@ -157,9 +153,7 @@ class Sa2VA(nn.Module):
                 twins[token_id] = vocabulary.get('Ġ' + piece, token_id)
         return twins
 
-    def _set_trainable(
-        self, lora: dict[str, Any] | None, train_embeddings: bool, train_all: bool
-    ) -> None:
+    def _set_trainable(self, lora: dict[str, Any] | None, train_embeddings: bool, train_all: bool) -> None:
         self.requires_grad_(train_all)
         if lora is not None:
             inject_adapter_in_model(
@@ -216,7 +210,7 @@ class Sa2VA(nn.Module):
         For passes without gradient only: a recomputation after leaving would run
         with the wrong weights.
         """
-        adapters = [m for m in self.mllm.modules() if isinstance(m, BaseTunerLayer)]
+        adapters: list[Any] = [m for m in self.mllm.modules() if isinstance(m, BaseTunerLayer)]
         parameters = dict(self.mllm.named_parameters())
         trained = {name: parameters[name].data for name in self._start}
         for adapter in adapters:
@@ -232,7 +226,7 @@ class Sa2VA(nn.Module):
                 adapter.enable_adapters(True)
             self._restore_requires_grad(adapters)
 
-    def _restore_requires_grad(self, adapters: Sequence[BaseTunerLayer]) -> None:
+    def _restore_requires_grad(self, adapters: Sequence[nn.Module]) -> None:
         # peft freezes an adapter when it is switched off, and the teacher's must stay frozen.
         for adapter in adapters:
             for name, parameter in adapter.named_parameters():
@@ -285,9 +279,7 @@ class Sa2VA(nn.Module):
     def decode(self, captions: CaptionIds) -> list[str]:
         """Captions as text."""
         rows = [row[keep].tolist() for row, keep in zip(captions.ids, captions.mask)]
-        return [
-            text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        ]
+        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
     def embed_captions(self, captions: CaptionIds) -> tuple[Tensor, Tensor]:
         """Embeddings ``[R, T, D]`` and mask ``[R, T]`` of captions inside the segment prompt.
@@ -295,10 +287,11 @@ class Sa2VA(nn.Module):
         There a caption follows a space, so its first token is replaced by its
         twin with a leading space: the forward then equals that of the text.
         """
-        ids = torch.cat([self.first_token_map[captions.ids[:, :1]], captions.ids[:, 1:]], dim=1)
+        twins: Any = self.first_token_map
+        ids = torch.cat([twins[captions.ids[:, :1]], captions.ids[:, 1:]], dim=1)
         return self.mllm.get_input_embeddings()(ids), captions.mask
 
-    def embed_expressions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def embed_expressions(self, texts: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Embeddings and mask of human texts, tokenised as upstream's prompt is."""
         for text in texts:
             self._check_text(text)
@@ -325,9 +318,7 @@ class Sa2VA(nn.Module):
     def encode_tiles(self, pixel_values: Tensor) -> Tensor:
         """ViT features ``[tiles, g * g, 4 C]``, CLS dropped, pixel-shuffled, before the projector."""
         mllm = self.mllm.model
-        hidden = mllm.vision_tower(pixel_values=pixel_values.to(self.mllm.dtype)).last_hidden_state[
-            :, 1:
-        ]
+        hidden = mllm.vision_tower(pixel_values=pixel_values.to(self.mllm.dtype)).last_hidden_state[:, 1:]
         side = int(hidden.shape[1] ** 0.5)
         hidden = hidden.reshape(len(hidden), side, side, hidden.shape[-1])
         return mllm.pixel_shuffle(hidden, self.config['downsample_ratio']).flatten(1, 2)
@@ -344,9 +335,7 @@ class Sa2VA(nn.Module):
 
     # ------------------------------------------------------------------ describe
 
-    def describe_prompt(
-        self, image_tokens: Tensor, visual_prompts: Tensor, region: int = 1
-    ) -> Tensor:
+    def describe_prompt(self, image_tokens: Tensor, visual_prompts: Tensor, region: int = 1) -> Tensor:
         """Embedded prompt ``[L, D]`` that asks for a description of one region.
 
         Args:
@@ -413,14 +402,15 @@ class Sa2VA(nn.Module):
             torch.tensor(self.banned_token_ids, device=self.device), len(prompt_list) * num_captions
         )
         marker = self.template.end_of_turn
+        sampling: dict[str, Any] = dict(temperature=temperature, top_k=0, top_p=1.0) if do_sample else {}
         with self._writing():
-            rows = self.mllm.generate(
+            rows: Any = self.mllm.generate(
                 inputs_embeds=embeds,
                 attention_mask=mask.long(),
                 max_new_tokens=max_new_tokens,
                 num_return_sequences=num_captions,
                 do_sample=do_sample,
-                **(dict(temperature=temperature, top_k=0, top_p=1.0) if do_sample else {}),
+                **sampling,
                 use_cache=True,
                 eos_token_id=None,
                 pad_token_id=self.tokenizer.pad_token_id,
@@ -469,9 +459,7 @@ class Sa2VA(nn.Module):
         hidden = self._run([torch.cat([p, embed(a)]) for p, a in zip(prompt_list, answers)])
         # The state before a token predicts it.
         first = torch.tensor([len(p) - 1 for p in prompt_list], device=self.device)
-        steps = (first[:, None] + torch.arange(width, device=self.device)).clamp(
-            max=hidden.shape[1] - 1
-        )
+        steps = (first[:, None] + torch.arange(width, device=self.device)).clamp(max=hidden.shape[1] - 1)
         states = hidden.gather(1, steps[..., None].expand(-1, -1, hidden.shape[-1]))
         is_caption = nn.functional.pad(captions.mask, (0, max(0, width - captions.mask.shape[1])))
         return CaptionLogits(self.mllm.lm_head(states), targets, is_caption[:, :width])
@@ -502,18 +490,14 @@ class Sa2VA(nn.Module):
         answer = torch.tensor(
             self._tokenize(prompts.SEGMENT_ANSWER + self.template.end_of_turn), device=self.device
         )
-        sequences = self._segment_prompts(
-            features, image_index, text_embeds, text_mask, with_image_tokens
-        )
+        sequences = self._segment_prompts(features, image_index, text_embeds, text_mask, with_image_tokens)
         answer_embeds = self.mllm.get_input_embeddings()(answer)
         lengths = torch.tensor([len(s) for s in sequences], device=self.device)
         hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
         seg_position = lengths + self._seg_offset(answer)
         rows = torch.arange(len(sequences), device=self.device)
         seg_embeds = self.text_hidden_fcs(hidden[rows, seg_position])
-        candidates = decode_masks(
-            self.grounding_encoder, features.grounding, image_index, seg_embeds
-        )
+        candidates = decode_masks(self.grounding_encoder, features.grounding, image_index, seg_embeds)
         mask_logits, iou_scores = best_candidate(*candidates)
         steps = lengths[:, None] - 1 + torch.arange(len(answer), device=self.device)
         answer_states = hidden[rows[:, None], steps]
@@ -522,9 +506,7 @@ class Sa2VA(nn.Module):
     def _seg_offset(self, answer: Tensor) -> int:
         positions = (answer == self.seg_token_id).nonzero()[:, 0].tolist()
         if len(positions) != 1:
-            raise ValueError(
-                f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.'
-            )
+            raise ValueError(f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.')
         return positions[0]
 
     def _segment_prompts(

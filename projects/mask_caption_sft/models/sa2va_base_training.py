@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from ..ops.mask import mask_iou, resize_masks
 from ..structures import ImageFeatures, RegionBatch, RegionPrediction, Segmentation
@@ -48,9 +49,7 @@ class Sa2VABaseTraining(BaseModel):
         self.mask_weight, self.iou_weight = mask_weight, iou_weight
         self._num_iters = 0
 
-    def forward(
-        self, batch: RegionBatch, mode: str = 'loss'
-    ) -> dict[str, Tensor] | list[RegionPrediction]:
+    def forward(self, batch: RegionBatch, mode: str = 'loss') -> dict[str, Tensor] | list[RegionPrediction]:
         """``'loss'`` or ``'predict'``, as MMEngine calls it."""
         if mode == 'predict':
             return predict_regions(self.student, batch, self.max_caption_len)
@@ -78,6 +77,7 @@ class Sa2VABaseTraining(BaseModel):
             'loss_iou': self.iou_weight * iou_loss(result.mask_logits, masks).mean(),
             'loss_score': (result.iou_scores - iou).square().mean(),
             'loss_llm': 0.1 * caption_loss(result.answer_logits, answers).mean(),
+            'loss_pick': pick_loss(result.mask_logits, masks, batch.image2),
             'iou': iou.mean(),
         }
         if not with_image:
@@ -116,9 +116,25 @@ class Sa2VABaseTraining(BaseModel):
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; the rest is logged only."""
-        total = torch.stack(
-            [value for name, value in losses.items() if name.startswith('loss_')]
-        ).sum()
-        return total, {'loss': total.detach()} | {
-            name: value.detach() for name, value in losses.items()
-        }
+        total = torch.stack([value for name, value in losses.items() if name.startswith('loss_')]).sum()
+        return total, {'loss': total.detach()} | {name: value.detach() for name, value in losses.items()}
+
+
+def pick_loss(mask_logits: Tensor, masks: Tensor, image_index: Tensor) -> Tensor:
+    """Which region of its image an expression picks: cross-entropy over the regions' mean logits.
+
+    The overlap losses alone stay for long at "segment every shape", where their
+    sigmoids are saturated; this one has a gradient there.
+
+    Args:
+        mask_logits: ``[R, h, w]``, one per expression.
+        masks: ``[R, h, w]`` bool, the expressions' own regions.
+        image_index: ``[R]`` long; regions of the same image compete.
+
+    Returns:
+        Scalar; 0 for an expression alone in its image.
+    """
+    areas = masks.flatten(1).sum(1).clamp(min=1)
+    scores = mask_logits.flatten(1) @ masks.flatten(1).to(mask_logits.dtype).t() / areas
+    other_image = image_index[:, None] != image_index
+    return cross_entropy(scores.masked_fill(other_image, -torch.inf), torch.arange(len(masks)))

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-def keep_trained_only(model: nn.Module) -> None:
+def keep_trained_only(model: Any) -> None:
     """Make ``state_dict`` of a :class:`MaskCaptionSFT` hold trained tensors only.
 
     Of the student and, under the same names, of the teacher. Loading is strict
@@ -41,9 +41,7 @@ def _stored_tensors(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def check_keys(
-    given: set[str], wanted: dict[str, tuple], state: dict[str, Any], prefix: str
-) -> None:
+def check_keys(given: set[str], wanted: dict[str, tuple], state: dict[str, Any], prefix: str) -> None:
     """Raise ``ValueError`` unless a checkpoint holds exactly the wanted tensors, in their shapes."""
     missing, surplus = sorted(set(wanted) - given), sorted(given - set(wanted))
     misfits = [

@@ -36,9 +36,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         if isinstance(rle['counts'], list):
             rle = coco_mask.frPyObjects(rle, height, width)
     else:
-        raise ValueError(
-            f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE'
-        )
+        raise ValueError(f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE')
     return coco_mask.decode(rle).astype(bool)
 
 

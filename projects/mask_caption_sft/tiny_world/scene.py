@@ -44,7 +44,7 @@ class Scene:
     """Things and a background; ``texture_seed`` makes the background's noise."""
 
     things: list[Thing]
-    background: tuple[int, int, int]
+    background: tuple[int, ...]
     texture: str
     texture_seed: int
 
@@ -81,7 +81,7 @@ def moved(scene: Scene, rng: np.random.Generator, step: float = 0.12) -> Scene:
         for _ in range(50):
             radius = thing.radius * rng.uniform(0.93, 1.07)
             x, y = np.clip(
-                [thing.x, thing.y] + rng.uniform(-step, step, 2), radius + 0.02, 0.98 - radius
+                np.array([thing.x, thing.y]) + rng.uniform(-step, step, 2), radius + 0.02, 0.98 - radius
             )
             if all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.01 for t in things):
                 break
@@ -129,9 +129,7 @@ def _draw_thing(canvas: ImageDraw.ImageDraw, thing: Thing, width: int, height: i
         canvas.polygon([tuple(point) for point in points], fill=fill)
 
 
-def expressions_for(
-    scene: Scene, index: int, rng: np.random.Generator, count: int = 3
-) -> list[str]:
+def expressions_for(scene: Scene, index: int, rng: np.random.Generator, count: int = 3) -> list[str]:
     """Up to ``count`` different texts that name one thing of the scene and no other."""
     thing, others = scene.things[index], scene.things[:index] + scene.things[index + 1 :]
     texts = [f'the {thing.color} {thing.shape}']

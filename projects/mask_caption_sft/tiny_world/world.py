@@ -36,7 +36,7 @@ def write_world(
     write_sav(out / 'val' / 'sav', num_val, streams[3])
     write_sa1b(out / 'val' / 'sa1b', num_val, streams[4])
     write_refcoco(out / 'refcoco', num_train, num_val, streams[5], limited_expressions)
-    if trained_base:
+    if trained_base and TRAINED_BASE.is_dir():
         shutil.copytree(TRAINED_BASE, out / 'sa2va_tiny', dirs_exist_ok=True)
     else:
         write_base(new_sa2va(seed), out / 'sa2va_tiny')

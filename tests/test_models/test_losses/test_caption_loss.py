@@ -30,7 +30,10 @@ def test_kl_by_hand():
 def test_kl_agrees_with_the_library_and_is_zero_for_itself():
     logits, other = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
     mask = torch.ones(2, 3).bool()
-    p, q = torch.distributions.Categorical(logits=logits), torch.distributions.Categorical(logits=other)
+    p, q = (
+        torch.distributions.Categorical(logits=logits),
+        torch.distributions.Categorical(logits=other),
+    )
     expected = torch.distributions.kl_divergence(p, q).mean(1)
     torch.testing.assert_close(kl_loss(logits, other, mask), expected)
     torch.testing.assert_close(kl_loss(logits, logits, mask), torch.zeros(2))
@@ -39,4 +42,6 @@ def test_kl_agrees_with_the_library_and_is_zero_for_itself():
 def test_padding_does_not_count():
     logits, other = torch.randn(1, 3, 5), torch.randn(1, 3, 5)
     mask = torch.tensor([[True, False, False]])
-    torch.testing.assert_close(kl_loss(logits, other, mask), kl_loss(logits[:, :1], other[:, :1], mask[:, :1]))
+    torch.testing.assert_close(
+        kl_loss(logits, other, mask), kl_loss(logits[:, :1], other[:, :1], mask[:, :1])
+    )

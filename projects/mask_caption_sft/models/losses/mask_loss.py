@@ -69,9 +69,7 @@ def mask_bce_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
         ValueError: The two shapes differ.
     """
     _check_shapes('mask_bce_loss', mask_logits, masks)
-    losses = F.binary_cross_entropy_with_logits(
-        mask_logits.float(), masks.float(), reduction='none'
-    )
+    losses = F.binary_cross_entropy_with_logits(mask_logits.float(), masks.float(), reduction='none')
     return losses.flatten(1).mean(1)
 
 
@@ -100,9 +98,7 @@ def sample_points(
     _check_shapes('sample_points', mask_logits, masks)
     logits, targets = mask_logits[:, None].float(), masks[:, None].float()
     with torch.no_grad():
-        candidates = torch.rand(
-            len(logits), int(num_points * oversample_ratio), 2, device=logits.device
-        )
+        candidates = torch.rand(len(logits), int(num_points * oversample_ratio), 2, device=logits.device)
         uncertainty = -_at_points(logits, candidates).abs()
         num_uncertain = int(num_points * uncertain_ratio)
         index = uncertainty.topk(num_uncertain, dim=1).indices

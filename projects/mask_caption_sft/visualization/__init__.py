@@ -1,0 +1,1 @@
+"""Pictures of regions, captions and masks."""
