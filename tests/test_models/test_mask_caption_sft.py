@@ -61,7 +61,7 @@ def test_the_gradient_through_the_whole_loop_agrees_with_finite_differences():
     model.eval()  # the caption is written once for all: it must not change under the probe
     captions = _fixed_captions(model, batch)
     model.student.describe = lambda *args, **kwargs: captions
-    parameter = next((n, p) for n, p in student.named_parameters() if 'layers.0.self_attn.v_proj.lora_B' in n)
+    parameter = next(p for n, p in student.named_parameters() if 'layers.0.self_attn.v_proj.lora_B' in n)
     total_loss(model, batch).backward()
     direction = parameter.grad / parameter.grad.norm()
     step, values = 1e-2, []
