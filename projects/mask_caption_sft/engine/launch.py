@@ -3,17 +3,16 @@
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.logging import HistoryBuffer
 from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
 
 
 def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read MMEngine's own checkpoints.
+    """Let ``torch.load(weights_only=True)`` read NumPy scalars, which MMEngine stores beside tensors.
 
-    Only the classes that MMEngine stores are allowed; the check stays on.
+    Nothing that could run code is allowed; the check stays on for files from elsewhere.
     """
-    names: list = [HistoryBuffer, np.dtype, np.ndarray, np.float64, np.float32, np.int64]
-    names += [numpy_core._reconstruct, numpy_core.scalar]
+    names: list = [numpy_core.scalar, np.dtype]
+    names += [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u1', '?')]
     torch.serialization.add_safe_globals(names)
 
 

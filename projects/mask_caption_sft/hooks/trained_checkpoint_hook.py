@@ -3,6 +3,7 @@
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -36,6 +37,22 @@ class TrainedCheckpointHook(CheckpointHook):
         super().before_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add where the base is, for the export."""
+        """Add where the base is, for the export; keep to types that are safe to load."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         checkpoint['meta']['sa2va_base'] = model.student.base
+        scalars = checkpoint['message_hub']['log_scalars']
+        for name, buffer in scalars.items():
+            scalars[name] = _to_plain(buffer)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Turn the plain log histories back into MMEngine's buffers."""
+        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, plain in scalars.items():
+            if isinstance(plain, dict):
+                scalars[name] = HistoryBuffer(**plain)
+
+
+def _to_plain(buffer: HistoryBuffer) -> dict[str, Any]:
+    """A log history as lists: ``torch.load(weights_only=True)`` refuses a pickled ``HistoryBuffer``."""
+    values, counts = buffer.data
+    return dict(log_history=values.tolist(), count_history=counts.tolist(), max_length=buffer.max_length)
