@@ -1,10 +1,15 @@
 """Overrides from the command line that must take effect, or are refused."""
 
 import difflib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import get_object_from_string
+from peft import LoraConfig
+
+from ..models.sa2va import Sa2VA
 
 
 def apply_cfg_options(config: Config, options: dict[str, Any]) -> None:
@@ -36,8 +41,12 @@ USED_NAMES = frozenset({
 })  # fmt: skip
 
 
+#: What builds a dict that has no ``type`` of its own, by its key.
+_DEFAULT_TYPES: dict[str, Any] = {'sa2va': Sa2VA, 'lora': LoraConfig}
+
+
 def _check_exists(config: Config, key: str) -> None:
-    node: Any = config
+    node: Any = config._cfg_dict
     parts = key.split('.')
     for depth, part in enumerate(parts):
         if isinstance(node, (list, tuple)):
@@ -47,27 +56,29 @@ def _check_exists(config: Config, key: str) -> None:
                     f'{part!r} is not one of its positions.'
                 )
             node = node[int(part)]
-            continue
-        known_argument = depth == len(parts) - 1 and isinstance(node, dict) and _takes(node, part)
-        if (not isinstance(node, dict) and not isinstance(node, Config)) or part not in node:
-            if known_argument:
-                return
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, dict) and depth == len(parts) - 1 and part in _arguments(node, parts[depth - 1]):
+            return
+        else:
             raise ValueError(f'--cfg-options {key} names nothing in this config. {_nearest(config, key)}')
-        node = node[part]
 
 
-def _takes(node: dict, argument: str) -> bool:
-    """Whether the object that a config dict builds has a parameter of that name."""
-    import inspect
-
-    target = node.get('type')
-    if not callable(target):
-        return False
-    try:
-        parameters = inspect.signature(target).parameters
-    except (TypeError, ValueError):
-        return False
-    return argument in parameters
+def _arguments(node: dict, name: str) -> set[str]:
+    """Parameters of what a config dict builds; through ``**kwargs``, its base classes' too."""
+    target = node.get('type') or _DEFAULT_TYPES.get(name)
+    if isinstance(target, str):
+        target = get_object_from_string(target) if '.' in target else None
+    found: set[str] = set()
+    for owner in inspect.getmro(target) if inspect.isclass(target) else [target]:
+        function = vars(owner).get('__init__') if inspect.isclass(owner) else owner
+        if not inspect.isfunction(function):
+            continue
+        parameters = inspect.signature(function).parameters.values()
+        found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            break
+    return found - {'self'}
 
 
 def _check_is_used(key: str) -> None:

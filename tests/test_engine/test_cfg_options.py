@@ -1,0 +1,58 @@
+"""Overrides take effect or are refused."""
+
+import pytest
+from mmengine.config import Config
+
+from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
+
+SAV = 'train_dataloader.dataset.datasets.sav'
+
+
+@pytest.fixture
+def config():
+    return Config.fromfile('configs/mask_caption_sft_tiny.py')
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('model.max_caption_len', 7),
+        ('model.sa2va.lora.r', 8),
+        ('model.bridges.0.temperature', 0.1),
+        ('optim_wrapper.optimizer.lr', 1e-3),
+        ('custom_hooks.0.momentum', 0.0),
+        ('train_dataloader.batch_size', 3),
+        (f'{SAV}.data_root', 'elsewhere'),
+        (f'{SAV}.pipeline.1.mirror_prob', 0.5),  # a parameter that the config leaves at its default
+        (f'{SAV}.max_samples', 5),  # a parameter of the base class
+        ('model.sa2va.round_grounding_stats', True),  # a dict without a type of its own
+        ('model.sa2va.lora.use_rslora', True),
+    ],
+)
+def test_an_override_reaches_its_place(config, key, value):
+    apply_cfg_options(config, {key: value})
+    node = config
+    for part in key.split('.'):
+        node = node[int(part)] if part.isdigit() else node[part]
+    assert node == value
+
+
+def test_one_override_drops_a_dataset(config):
+    apply_cfg_options(config, {'train_dataloader.dataset.datasets.refcoco': None})
+    assert config.train_dataloader.dataset.datasets.refcoco is None
+
+
+def test_a_key_that_names_nothing_is_refused_with_the_nearest(config):
+    with pytest.raises(ValueError, match=r'The nearest existing key is optim_wrapper\.optimizer\.lr'):
+        apply_cfg_options(config, {'optim_wrapper.optimiser.lr': 1.0})
+
+
+def test_a_name_that_was_copied_into_place_is_refused(config):
+    assert 'tiny_pipeline' in config
+    with pytest.raises(ValueError, match="'tiny_pipeline' was copied into the places that use it"):
+        apply_cfg_options(config, {'tiny_pipeline.0.max_regions': 9})
+
+
+def test_a_position_outside_a_list_is_refused(config):
+    with pytest.raises(ValueError, match=r"model\.bridges is a list of 1; '3' is not one of its positions"):
+        apply_cfg_options(config, {'model.bridges.3.temperature': 1.0})
