@@ -1,6 +1,8 @@
 """What all datasets share: reading one record, and saying what is wrong with it."""
 
-import random
+import struct
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,12 @@ from PIL import Image
 
 from ..structures import BrokenRecord, RegionSample
 from .transforms import RawSample
+
+#: What a damaged file makes the readers raise; anything else is an error of the program.
+RECORD_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
+    zlib.error, struct.error, zipfile.BadZipFile, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class RegionDataset(BaseDataset):
@@ -28,8 +36,8 @@ class RegionDataset(BaseDataset):
         pipeline: Transforms of ``datasets.transforms``.
     """
 
-    #: What the folder should look like and where it comes from, for messages.
-    LAYOUT = ''
+    #: What the folder should look like, and where it comes from; for messages.
+    LAYOUT, SOURCE = '', ''
 
     def __init__(
         self,
@@ -61,8 +69,13 @@ class RegionDataset(BaseDataset):
         self.check_path(self.data_root)
         records = self.list_records()
         if not records:
-            raise ValueError(f'{self.data_root} holds no record for dataset {self.name!r}. {self.LAYOUT}')
+            raise ValueError(
+                f'{self.data_root} holds no record for dataset {self.name!r}. {self._expectation()}'
+            )
         return records
+
+    def _expectation(self) -> str:
+        return f'{self.LAYOUT} From: {self.SOURCE}. Set data_root in the config, or see docs/datasets.md.'
 
     def list_records(self) -> list[dict]:
         """Every record of the folder; ``sample_id`` names it in messages."""
@@ -75,28 +88,24 @@ class RegionDataset(BaseDataset):
     def check_path(self, path: str | Path) -> Path:
         """The path, if it exists; otherwise an error that says what was expected."""
         if not Path(path).exists():
-            raise FileNotFoundError(
-                f'{path} is missing (dataset {self.name!r}). {self.LAYOUT} '
-                'Set data_root in the config, or see docs/datasets.md.'
-            )
+            raise FileNotFoundError(f'{path} is missing (dataset {self.name!r}). {self._expectation()}')
         return Path(path)
 
     def __getitem__(self, index: int) -> RegionSample | BrokenRecord:
         if not self._fully_initialized:
             self.full_init()
         record = self.get_data_info(index)
-        state = None
+        state = np.random.get_state()
         if self.seed is not None:
-            state = (random.getstate(), np.random.get_state())
             np.random.seed((self.seed * 1_000_003 + index) % 2**32)
         try:
             return self.pipeline({'sample': self.read_record(record)})['sample']
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except RECORD_ERRORS as error:
             reason = f'{type(error).__name__}: {error}'
             return BrokenRecord(self.name, record['sample_id'], reason)
         finally:
-            if state is not None:
-                np.random.set_state(state[1])
+            if self.seed is not None:
+                np.random.set_state(state)
 
 
 def read_image(path: str | Path) -> np.ndarray:

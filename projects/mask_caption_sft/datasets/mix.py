@@ -84,9 +84,10 @@ class RegionMix(Dataset):
         return self.datasets[name][index]
 
     def _make_block(self, block: int) -> list[tuple[int, int]]:
-        entries = [(d, n) for d, count in enumerate(self.counts) for n in range(count)]
-        order = np.random.default_rng((self.seed, block)).permutation(len(entries))
-        return [entries[i] for i in order]
+        labels = np.repeat(np.arange(len(self.counts)), self.counts)
+        np.random.default_rng((self.seed, block)).shuffle(labels)
+        numbers = [itertools.count() for _ in self.counts]
+        return [(which, next(numbers[which])) for which in labels.tolist()]
 
     def __getstate__(self) -> dict[str, Any]:
         # The cache holds a bound method; a spawned worker makes its own.
@@ -109,12 +110,23 @@ def _block_counts(weights: list[float]) -> list[int]:
 
 
 def _shuffled(step: int, length: int, key: tuple[int, ...]) -> int:
-    """A permutation of ``range(length)`` by two numbers, so that no list of millions is kept."""
-    rng = np.random.default_rng(key)
-    offset, factor = int(rng.integers(length)), int(rng.integers(length)) | 1
-    while math.gcd(factor, length) != 1:
-        factor += 1
-    return (step * factor + offset) % length
+    """Where ``step`` goes in a random permutation of ``range(length)``, without a list of it.
+
+    A Feistel network permutes the next power of four; a value outside the range is
+    sent through again until it falls inside.
+    """
+    half = max(1, ((length - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    keys = np.random.SeedSequence(key).generate_state(6).tolist()
+    value = step
+    while True:
+        left, right = value >> half, value & mask
+        for round_key in keys:
+            mixed = ((right ^ round_key) * 0x9E3779B1) & 0xFFFFFFFF
+            left, right = right, left ^ ((mixed ^ mixed >> 15) * 0x85EBCA6B >> 7 & mask)
+        value = left << half | right
+        if value < length:
+            return value
 
 
 class DrawSampler(Sampler):

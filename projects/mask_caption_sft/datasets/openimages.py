@@ -34,8 +34,9 @@ class OpenImages(RegionDataset):
 
     LAYOUT = (
         'Expected train-annotations-object-segmentation.csv, oidv7-class-descriptions.csv, '
-        'images/train/ and masks/train/ of OpenImages V7.'
+        'images/train/ and masks/train/.'
     )
+    SOURCE = 'OpenImages V7, https://storage.googleapis.com/openimages/web/download_v7.html'
 
     def __init__(
         self,

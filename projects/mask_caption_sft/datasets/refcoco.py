@@ -42,7 +42,8 @@ class RefCOCO(RegionDataset):
         every_expression: All sentences, in order, instead of one drawn per object.
     """
 
-    LAYOUT = 'Expected instances.json, refs({split_by}).p and COCO train2014 images, as `refer` has them.'
+    LAYOUT = 'Expected instances.json, refs(unc|umd|google).p and COCO train2014 images.'
+    SOURCE = 'https://github.com/lichengunc/refer and https://cocodataset.org/#download'
 
     def __init__(
         self,

@@ -20,21 +20,26 @@ class SA1B(RegionDataset):
         **/sa_*.json    image{image_id, width, height, file_name}
                         annotations[]{segmentation (RLE), area, predicted_iou, stability_score}
 
-    Files are listed, not opened, at start.
+    Files are listed, not opened, at start. An image has about 100 masks of 3 million
+    pixels each: ``max_masks`` of them are drawn first, and only those decoded.
 
     Args:
         min_predicted_iou, min_stability_score: Masks below are not drawn.
+        max_masks: The most masks of one image, drawn at random; None takes all.
     """
 
-    LAYOUT = 'Expected sa_*.json beside sa_*.jpg, as SA-1B is released.'
+    LAYOUT = 'Expected sa_*.json beside sa_*.jpg.'
+    SOURCE = 'SA-1B, https://ai.meta.com/datasets/segment-anything-downloads'
 
     def __init__(
         self,
         data_root: str,
         min_predicted_iou: float = 0.0,
         min_stability_score: float = 0.0,
+        max_masks: int | None = 32,
         **kwargs,
     ) -> None:
+        self.max_masks = max_masks
         self.min_predicted_iou, self.min_stability_score = min_predicted_iou, min_stability_score
         super().__init__(data_root=data_root, **kwargs)
 
@@ -60,11 +65,26 @@ class SA1B(RegionDataset):
             )
         masks = [
             decode_segmentation(annotation['segmentation'], info['height'], info['width'])
-            for annotation in content['annotations']
-            if annotation.get('predicted_iou', 1.0) >= self.min_predicted_iou
-            and annotation.get('stability_score', 1.0) >= self.min_stability_score
+            for annotation in self._draw(content['annotations'])
         ]
-        if not masks:
-            raise ValueError('no annotation passes min_predicted_iou and min_stability_score')
         view = RawView(str(image_path), image, np.stack(masks))
         return RawSample(self.name, record['sample_id'], view, None, [None] * len(masks))
+
+    def _draw(self, annotations: list[dict]) -> list[dict]:
+        passing = [
+            annotation
+            for annotation in annotations
+            if annotation.get('predicted_iou', 1.0) >= self.min_predicted_iou
+            and annotation.get('stability_score', 1.0) >= self.min_stability_score
+            and annotation.get('area', 1) > 0
+        ]
+        if not passing:
+            raise ValueError(
+                f'none of {len(annotations)} annotations has an area and passes '
+                f'min_predicted_iou={self.min_predicted_iou} and '
+                f'min_stability_score={self.min_stability_score}'
+            )
+        if self.max_masks is None or len(passing) <= self.max_masks:
+            return passing
+        rows = np.sort(np.random.choice(len(passing), self.max_masks, replace=False))
+        return [passing[row] for row in rows]

@@ -1,6 +1,7 @@
 """SA-V frame pairs."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ class SAVPairs(RegionDataset):
         channel_order: ``'bgr'`` as the pairs were written, or ``'rgb'``.
     """
 
-    LAYOUT = 'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2 (pairs made from SA-V).'
+    LAYOUT = 'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2.'
+    SOURCE = 'pairs of frames cut from SA-V, https://ai.meta.com/datasets/segment-anything-video'
 
     def __init__(self, data_root: str, channel_order: str = 'bgr', **kwargs) -> None:
         if channel_order not in ('bgr', 'rgb'):
@@ -47,8 +49,11 @@ class SAVPairs(RegionDataset):
                 raise ValueError(
                     f'frame{number} of {frame.shape} does not match mask{number} of {mask.shape}'
                 )
-            if not np.isfinite(frame).all():
-                raise ValueError(f'frame{number} holds values that are not finite')
+            for key in (f'frame{number}', f'mask{number}'):
+                if not np.isfinite(arrays[key]).all():
+                    raise ValueError(f'{key} holds values that are not finite')
+            if 0 < mask.max() <= 1:
+                raise ValueError(f'mask{number} is in 0..1; masks are written in 0..255, multiply by 255')
             if self.channel_order == 'bgr':
                 frame = frame[..., ::-1]
             pixels = np.ascontiguousarray(frame.clip(0, 255).astype(np.uint8))
@@ -64,5 +69,5 @@ class SAVPairs(RegionDataset):
                 if missing:
                     raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')
                 return {key: file[key] for key in _KEYS}
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise OSError(f'truncated or not an npz file ({error})') from error

@@ -58,7 +58,9 @@ def _check_exists(config: Config, key: str) -> None:
             node = node[int(part)]
         elif isinstance(node, dict) and part in node:
             node = node[part]
-        elif isinstance(node, dict) and depth == len(parts) - 1 and part in _arguments(node, parts[depth - 1]):
+        elif (
+            isinstance(node, dict) and depth == len(parts) - 1 and part in _arguments(node, parts[depth - 1])
+        ):
             return
         else:
             raise ValueError(f'--cfg-options {key} names nothing in this config. {_nearest(config, key)}')

@@ -135,6 +135,6 @@ def pick_loss(mask_logits: Tensor, masks: Tensor, image_index: Tensor) -> Tensor
         Scalar; 0 for an expression alone in its image.
     """
     areas = masks.flatten(1).sum(1).clamp(min=1)
-    scores = mask_logits.flatten(1) @ masks.flatten(1).to(mask_logits.dtype).t() / areas
+    scores = 0.25 * mask_logits.flatten(1) @ masks.flatten(1).to(mask_logits.dtype).t() / areas
     other_image = image_index[:, None] != image_index
     return cross_entropy(scores.masked_fill(other_image, -torch.inf), torch.arange(len(masks)))

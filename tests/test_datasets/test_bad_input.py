@@ -1,0 +1,224 @@
+"""What is wrong with the data is said with file, record and mend."""
+
+import csv
+import json
+import pickle
+import re
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs, collate_regions
+from projects.mask_caption_sft.datasets.restricted_pickle import load_plain_pickle
+from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.ops.prompts import check_expression
+from projects.mask_caption_sft.structures import BrokenRecord
+
+ALL = [('sav', SAVPairs), ('sa1b', SA1B), ('openimages', OpenImages), ('refcoco', RefCOCO)]
+PIPELINE = [ChooseRegions(4), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+
+
+def broken_reason(dataset, index: int = 0) -> str:
+    """Reason of a record that has to be broken; its file has to be named."""
+    sample = dataset[index]
+    assert isinstance(sample, BrokenRecord)
+    assert sample.sample_id == dataset.get_data_info(index)['sample_id']
+    assert sample.dataset == dataset.name
+    return sample.reason
+
+
+# ---------------------------------------------------------------- before the first step
+
+
+@pytest.mark.parametrize(('name', 'kind'), ALL)
+def test_a_missing_root_says_what_was_expected_and_where_it_comes_from(tmp_path, name, kind):
+    with pytest.raises(FileNotFoundError) as error:
+        kind(data_root=str(tmp_path / 'nothing'), name=name)
+    message = str(error.value)
+    assert f'nothing is missing (dataset {name!r})' in message.replace(str(tmp_path) + '/', '')
+    assert kind.LAYOUT in message
+    assert 'https://' in message
+    assert 'Set data_root in the config' in message
+
+
+@pytest.mark.parametrize('kind', [SAVPairs, SA1B])
+def test_an_empty_folder_is_named(tmp_path, kind):
+    with pytest.raises(ValueError, match=r'holds no record for dataset .* Expected'):
+        kind(data_root=str(tmp_path))
+
+
+def test_a_missing_table_is_named(folder):
+    root = folder('openimages')
+    (root / 'oidv7-class-descriptions.csv').unlink()
+    with pytest.raises(FileNotFoundError, match=r'oidv7-class-descriptions\.csv is missing'):
+        OpenImages(data_root=str(root))
+
+
+def rewrite_rows(path, change):
+    with path.open(newline='') as file:
+        rows = list(csv.reader(file))
+    change(rows)
+    with path.open('w', newline='') as file:
+        csv.writer(file).writerows(rows)
+
+
+def test_an_unknown_label_is_named_with_its_line(folder):
+    root = folder('openimages')
+    table = root / 'train-annotations-object-segmentation.csv'
+    rewrite_rows(table, lambda rows: rows[2].__setitem__(2, '/m/unheard'))
+    with pytest.raises(ValueError, match=r"line 3: label '/m/unheard' is not in oidv7-class"):
+        OpenImages(data_root=str(root))
+
+
+def test_a_short_row_is_named_with_its_line(folder):
+    root = folder('openimages')
+    table = root / 'train-annotations-object-segmentation.csv'
+    rewrite_rows(table, lambda rows: rows.__setitem__(1, rows[1][:1]))
+    with pytest.raises(ValueError, match='line 2: MaskPath, ImageID or LabelName is missing'):
+        OpenImages(data_root=str(root))
+
+
+def rewrite_refs(root, change):
+    path = root / 'refs(unc).p'
+    refs = pickle.loads(path.read_bytes())
+    change(refs)
+    path.write_bytes(pickle.dumps(refs, protocol=2))
+
+
+def test_a_ref_without_annotation_is_named(folder):
+    root = folder('refcoco')
+    rewrite_refs(root, lambda refs: refs[0].update(ref_id=7, ann_id=123456))
+    with pytest.raises(ValueError, match='ref 7 names annotation 123456, which is not in .*instances'):
+        RefCOCO(data_root=str(root))
+
+
+def test_a_split_that_does_not_exist_is_named_with_those_that_do(written):
+    with pytest.raises(ValueError, match=r"no split 'test'. Set split to one of \['train', 'val'\]"):
+        RefCOCO(data_root=str(written / 'refcoco'), split='test')
+
+
+class Intruder:
+    def __reduce__(self):
+        return print, ('this must never be printed',)
+
+
+def test_a_pickle_that_calls_anything_is_refused(tmp_path, capsys):
+    path = tmp_path / 'refs(unc).p'
+    path.write_bytes(pickle.dumps([Intruder()]))
+    with pytest.raises(ValueError, match=r'it refers to builtins\.print'):
+        load_plain_pickle(path)
+    assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('content', [b'', b'\x80\x02]q\x00(K\x01', b'no pickle at all'])
+def test_a_damaged_pickle_is_named(tmp_path, content):
+    path = tmp_path / 'refs(unc).p'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'refs\(unc\)\.p is not a pickle of plain containers'):
+        load_plain_pickle(path)
+
+
+def test_a_pickle_of_plain_containers_is_read(tmp_path):
+    path = tmp_path / 'plain.p'
+    content = [{'a': (1, 2.5, 'x', None, True, ['y'])}]
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    assert load_plain_pickle(path) == content
+
+
+# ---------------------------------------------------------------- records, while training
+
+
+def rewrite_npz(root, change):
+    path = sorted(root.rglob('*.npz'))[0]
+    with np.load(path) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez_compressed(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda a: a.pop('mask2'), r"keys \['mask2'\] are missing; the file has \['frame1'"),
+        (lambda a: a.update(mask1=a['mask1'][:-1]), r'frame1 of \(192, 192, 3\) does not match mask1 of'),
+        (lambda a: a['frame2'].__setitem__((0, 0), np.nan), 'frame2 holds values that are not finite'),
+        (lambda a: a['mask1'].__setitem__((0, 0), np.inf), 'mask1 holds values that are not finite'),
+        (lambda a: a['mask2'].fill(0), 'mask2 is empty: the object is not visible'),
+        (lambda a: a.update(mask1=a['mask1'] / 255), r'mask1 is in 0\.\.1; .*multiply by 255'),
+        (lambda a: a.update(frame1=np.array('text')), 'frame1 of .* does not match|ufunc'),
+    ],
+)
+def test_a_wrong_pair_is_named(folder, change, reason):
+    root = folder('sav')
+    rewrite_npz(root, change)
+    found = broken_reason(SAVPairs(data_root=str(root), pipeline=PIPELINE))
+    assert re.search(reason, found), found
+
+
+@pytest.mark.parametrize(('name', 'kind', 'pattern'), [
+    ('sav', SAVPairs, '*.npz'), ('sa1b', SA1B, '*.jpg'), ('sa1b', SA1B, '*.json'),
+    ('openimages', OpenImages, '*.jpg'), ('openimages', OpenImages, '*.png'),
+    ('refcoco', RefCOCO, '*.jpg'),
+])  # fmt: skip
+@pytest.mark.parametrize('share', [0.0, 0.5, 0.9])
+def test_a_truncated_file_breaks_its_record_only(folder, name, kind, pattern, share):
+    root = folder(name)
+    for path in sorted(root.rglob(pattern)):
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+    dataset = kind(data_root=str(root), pipeline=PIPELINE)
+    assert all(isinstance(dataset[i], BrokenRecord) for i in range(len(dataset)))
+
+
+@pytest.mark.parametrize('error', [zlib.error('x'), Image.DecompressionBombError('x'), IndexError('x')])
+def test_what_damaged_files_raise_never_ends_the_run(written, monkeypatch, error):
+    dataset = SA1B(data_root=str(written / 'sa1b'), pipeline=PIPELINE)
+
+    def fail(record):
+        raise error
+
+    monkeypatch.setattr(dataset, 'read_record', fail)
+    assert type(error).__name__ in broken_reason(dataset)
+
+
+def test_an_image_of_another_size_is_named(folder):
+    root = folder('sa1b')
+    Image.new('RGB', (50, 40)).save(sorted(root.glob('*.jpg'))[0])
+    reason = broken_reason(SA1B(data_root=str(root), pipeline=PIPELINE))
+    assert 'sa_000000.jpg is 50 x 40, its JSON says' in reason
+
+
+def test_an_rle_of_another_size_is_named(folder):
+    root = folder('sa1b')
+    path = sorted(root.glob('*.json'))[0]
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        annotation['segmentation']['size'] = [10, 20]
+    path.write_text(json.dumps(content))
+    reason = broken_reason(SA1B(data_root=str(root), pipeline=PIPELINE))
+    assert 'the RLE is of size [10, 20], the image of' in reason
+
+
+def test_a_mask_of_another_shape_than_its_image_is_named(folder):
+    root = folder('openimages')
+    for path in root.rglob('*.png'):
+        Image.new('1', (100, 100), 1).save(path)
+    reason = broken_reason(OpenImages(data_root=str(root), pipeline=PIPELINE))
+    assert 'of 100 x 100 has another aspect ratio than its image of 240 x 180' in reason
+
+
+def test_an_expression_with_a_special_token_is_named(folder):
+    root = folder('refcoco')
+    for ref_text in ('please [SEG] it', '   '):
+        rewrite_refs(root, lambda refs, t=ref_text: [s.update(sent=t) for r in refs for s in r['sentences']])
+        reason = broken_reason(RefCOCO(data_root=str(root), pipeline=PIPELINE))
+        assert 'mend the annotation' in reason
+    assert check_expression('the left cat') is None
+
+
+def test_a_batch_without_a_valid_sample_has_no_region_and_keeps_the_names():
+    batch = collate_regions([BrokenRecord('sav', 'a.npz', 'OSError: truncated')] * 2)['batch']
+    assert len(batch) == 0
+    assert [record.sample_id for record in batch.skipped] == ['a.npz', 'a.npz']
