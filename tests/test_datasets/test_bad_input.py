@@ -90,7 +90,7 @@ def rewrite_refs(root, change):
 def test_a_ref_without_annotation_is_named(folder):
     root = folder('refcoco')
     rewrite_refs(root, lambda refs: refs[0].update(ref_id=7, ann_id=123456))
-    with pytest.raises(ValueError, match='ref 7 names annotation 123456, which is not in .*instances'):
+    with pytest.raises(ValueError, match=r'ref 7 names annotation 123456, which is not in .*instances'):
         RefCOCO(data_root=str(root))
 
 
