@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
-from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, prepare_distributed
+from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, check_amp, prepare_distributed
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +44,7 @@ def load_config(args: argparse.Namespace) -> Config:
     config.launcher = args.launcher
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.amp:
-        config.optim_wrapper.update(type=AmpOptimWrapper, dtype='bfloat16')
+        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)
     if args.resume:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
@@ -60,6 +59,10 @@ def main() -> None:
         from projects.mask_caption_sft.engine.dry_run import dry_run
 
         sys.exit(dry_run(config))
+    try:
+        check_amp(config)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
     prepare_distributed(config)
     Runner.from_cfg(config).train()
 

@@ -8,6 +8,7 @@ from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 optim_wrapper = dict(
     type=AmpOptimWrapper,
     dtype='bfloat16',
+    loss_scale=1.0,  # bf16 has float32's range
     optimizer=dict(type=AdamW, lr=1e-5, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
     accumulative_counts=4,

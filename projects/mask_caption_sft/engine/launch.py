@@ -16,6 +16,20 @@ def allow_checkpoint_globals() -> None:
     torch.serialization.add_safe_globals(names)
 
 
+def check_amp(config: Config) -> None:
+    """Refuse autocast where MMEngine's ``AmpOptimWrapper`` would only assert.
+
+    Raises:
+        ValueError: There is no GPU for it.
+    """
+    kind = (config.get('optim_wrapper') or {}).get('type')
+    if not torch.cuda.is_available() and getattr(kind, '__name__', str(kind)).endswith('AmpOptimWrapper'):
+        raise ValueError(
+            'AmpOptimWrapper (bf16 autocast) needs a GPU, and there is none. For float32 on a CPU leave out '
+            '--amp, or declare an OptimWrapper as configs/mask_caption_sft_tiny.py does.'
+        )
+
+
 def prepare_distributed(config: Config) -> None:
     """Start the process group ourselves where there is no GPU.
 

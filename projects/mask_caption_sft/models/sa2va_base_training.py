@@ -24,6 +24,8 @@ class Sa2VABaseTraining(BaseModel):
         text_only_iters: In the first so many iterations the language model sees
             the expression without image tokens. From the start with them, it
             learns to segment every shape instead.
+        mixed_iters: In so many iterations after those, every other one has image
+            tokens. All at once they undo what the first phase has taught.
         caption_ratio: Share of regions whose expression also teaches captioning;
             small, so that captions stay fair and the loop has something to teach.
         caption_noise_ratio: Share of those that are taught a neighbour's expression.
@@ -35,7 +37,8 @@ class Sa2VABaseTraining(BaseModel):
     def __init__(
         self,
         sa2va: Sa2VA | dict[str, Any],
-        text_only_iters: int = 500,
+        text_only_iters: int = 1000,
+        mixed_iters: int = 3000,
         caption_ratio: float = 0.1,
         caption_noise_ratio: float = 0.3,
         max_caption_len: int = 12,
@@ -44,7 +47,8 @@ class Sa2VABaseTraining(BaseModel):
     ) -> None:
         super().__init__(dict(type=RegionDataPreprocessor))
         self.student: Sa2VA = build(sa2va, Sa2VA)
-        self.text_only_iters, self.max_caption_len = text_only_iters, max_caption_len
+        self.text_only_iters, self.mixed_iters = text_only_iters, mixed_iters
+        self.max_caption_len = max_caption_len
         self.caption_ratio, self.caption_noise_ratio = caption_ratio, caption_noise_ratio
         self.mask_weight, self.iou_weight = mask_weight, iou_weight
         self._num_iters = 0
@@ -65,7 +69,8 @@ class Sa2VABaseTraining(BaseModel):
             model.encode_grounding(batch.g_pixel_values),
         )
         text = model.embed_expressions(batch.expressions)
-        with_image = self._num_iters > self.text_only_iters
+        is_early = self._num_iters <= self.text_only_iters + self.mixed_iters
+        with_image = self._num_iters > self.text_only_iters and (self._num_iters % 2 == 1 or not is_early)
         result = model.segment(features, batch.image2, *text, with_image_tokens=with_image)
         masks = resize_masks(batch.masks2, result.mask_logits.shape[-2:])
         answers = result.answer_ids.expand(len(batch), -1)
@@ -80,7 +85,7 @@ class Sa2VABaseTraining(BaseModel):
             'loss_pick': pick_loss(result.mask_logits, masks, batch.image2),
             'iou': iou.mean(),
         }
-        if not with_image:
+        if is_early:
             losses['loss_words'] = self._words_loss(result, batch.expressions)
         if with_image:
             losses['loss_caption'] = self._caption_loss(features, batch)

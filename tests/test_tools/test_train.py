@@ -1,0 +1,148 @@
+"""A run writes what it says it writes, and goes on where it stopped."""
+
+import sys
+
+import pytest
+import torch
+
+from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals
+from tests.workplace import CONFIG, ROOT, SHORT
+
+pytestmark = pytest.mark.slow
+
+
+def load(path):
+    allow_checkpoint_globals()
+    return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def test_losses_datasets_times_and_signals_are_logged(trained):
+    rows = trained.scalars('run')
+    train = [row for row in rows if 'loss' in row]
+    assert [row['step'] for row in train] == [1, 2, 3, 4]
+    names = set().union(*train)
+    assert {
+        'loss_mask', 'loss_dice', 'loss_iou', 'loss_caption', 'loss_llm', 'loss_kl', 'lr', 'data_time',
+        'time', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou', 'signal/same_view_iou', 'signal/kl',
+        'signal/caption_len', 'signal/distinct_1', 'signal/distinct_2', 'signal/top_caption_share',
+        'signal/banned_rate', 'signal/soft_discrete_gap', 'signal/gate_open_ratio',
+    } <= names  # fmt: skip
+    assert {name for name in names if name.endswith('/loss_iou')} >= {'sav/loss_iou', 'sa1b/loss_iou'}
+
+
+def test_validation_runs_before_and_after_with_both_controls(trained):
+    val = [row for row in trained.scalars('run') if 'mask_cycle/counted' in row]
+    assert len(val) == 2
+    for row in val:
+        assert {'mask_cycle/second_view_iou', 'mask_cycle/shuffled_iou', 'mask_cycle/blank_iou'} <= row.keys()
+        assert row['ref_seg/counted'] > 0
+
+
+def test_pictures_and_tensorboard_are_written(trained):
+    data = next((trained.folder / 'run').glob('*/vis_data'))
+    pictures = {path.name for path in (data / 'vis_image').glob('*.png')}
+    assert {'samples_0.png', 'samples_4.png', 'train_samples_2.png', 'train_samples_4.png'} <= pictures
+    assert list(data.glob('events.out.tfevents.*'))
+
+
+def test_the_newest_checkpoints_are_kept_and_hold_what_is_trained(trained):
+    kept = sorted(path.name for path in (trained.folder / 'run').glob('*.pth'))
+    assert kept == ['iter_3.pth', 'iter_4.pth']
+    checkpoint = load(trained.folder / 'run' / 'iter_4.pth')
+    names = checkpoint['state_dict'].keys()
+    students = {name.removeprefix('student.') for name in names if name.startswith('student.')}
+    teachers = {name.removeprefix('teacher.') for name in names if name.startswith('teacher.')}
+    assert students == teachers
+    parts = ('lora_', 'multi_modal_projector', 'mask_decoder', 'text_hidden_fcs')
+    assert all(any(part in name for part in parts) for name in students)
+    assert 0 < len(checkpoint['optimizer']['state']) <= len(students)
+    assert checkpoint['meta']['iter'] == 4
+    assert checkpoint['meta']['sa2va_base'] == 'data/tiny_world/sa2va_tiny'
+    assert checkpoint['message_hub']['log_scalars']
+
+
+def test_the_teacher_lags_behind_the_student(trained):
+    state = load(trained.folder / 'run' / 'iter_4.pth')['state_dict']
+    name = next(n for n in state if n.startswith('student.') and 'lora_B' in n)
+    student, teacher = state[name], state[name.replace('student', 'teacher', 1)]
+    assert 0 < teacher.abs().max() < student.abs().max()
+
+
+def test_resume_goes_on_with_the_saved_teacher_and_does_not_validate_again(trained):
+    before = load(trained.folder / 'run' / 'iter_4.pth')['state_dict']
+    trained.train('run', 5, '--resume', options=('custom_hooks.0.momentum=0.0',))
+    rows = trained.scalars('run')
+    assert [row['step'] for row in rows if 'loss' in row] == [5]
+    assert len([row for row in rows if 'mask_cycle/counted' in row]) == 1
+    after = load(trained.folder / 'run' / 'iter_5.pth')['state_dict']
+    teachers = [name for name in before if name.startswith('teacher.')]
+    assert all(torch.equal(before[name], after[name]) for name in teachers)
+    assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith('student.'))
+
+
+def test_two_processes_train_save_and_resume(workplace):
+    def train(max_iters: int, *args: str):
+        script = str(ROOT / 'tools' / 'dist_train.sh')
+        short = [option for option in SHORT if not option.startswith('val_dataloader')]
+        without_val = ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
+        options = [f'train_cfg.max_iters={max_iters}', *short, *without_val]
+        args = ('--work-dir', 'two', *args, '--cfg-options', *options)
+        return workplace.call('env', 'PORT=29533', 'bash', script, str(CONFIG), '2', *args)
+
+    train(2)
+    assert (workplace.folder / 'two' / 'iter_2.pth').is_file()
+    train(3, '--resume')
+    assert [row['step'] for row in workplace.scalars('two') if 'loss' in row] == [3]
+
+
+@pytest.mark.parametrize('kind', ['student', 'teacher', 'released'])
+def test_the_test_tool_reads_our_checkpoints_and_the_released_layout(trained, kind):
+    checkpoint = {'released': 'data/tiny_world/sa2va_tiny'}.get(kind, 'run/iter_4.pth')
+    flags = ['--teacher'] if kind == 'teacher' else []
+    options = [f'test_dataloader.dataset.datasets.{name}=None' for name in ('sa1b_val', 'refcoco_val')]
+    tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), checkpoint, *flags]
+    result = trained.call(*tool, '--work-dir', kind, '--cfg-options', *options)
+    assert 'mask_cycle/second_view_iou' in result.stdout + result.stderr
+
+
+def test_a_checkpoint_that_is_not_there_is_named(workplace):
+    tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), 'nowhere.pth']
+    result = workplace.call(*tool, check=False)
+    assert result.returncode == 1
+    assert 'error: nowhere.pth does not exist.' in result.stderr
+
+
+def test_the_dry_run_trains_nothing_and_shows_what_would_run(workplace):
+    result = workplace.call(sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--dry-run')
+    for text in ('optim_wrapper = dict(', 'text_hidden_fcs', 'LoRA', 'train_dataloader.dataset.datasets.sav'):
+        assert text in result.stdout
+    assert 'Everything is in place; nothing was trained.' in result.stdout
+    assert not (workplace.folder / 'work_dirs').exists()
+
+
+def test_the_dry_run_of_the_4b_config_names_every_missing_path(workplace):
+    config = str(ROOT / 'configs' / 'mask_caption_sft_4b.py')
+    result = workplace.call(
+        sys.executable, str(ROOT / 'tools' / 'train.py'), config, '--dry-run', check=False
+    )
+    assert result.returncode == 1
+    assert '260,999,749' in result.stdout
+    for key in ('sav', 'sa1b', 'openimages', 'refcoco', 'refcoco_plus', 'refcocog'):
+        assert f'train_dataloader.dataset.datasets.{key}.data_root=' in result.stdout
+    assert "model.sa2va.base='pretrained/Sa2VA-4B' is missing" in result.stdout
+    assert result.stdout.count('https://') >= 6
+
+
+def test_a_wrong_override_ends_the_run_before_it_starts(workplace):
+    tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--cfg-options', 'model.gate=1']
+    result = workplace.call(*tool, check=False)
+    assert result.returncode == 1
+    assert 'error: --cfg-options model.gate names nothing in this config.' in result.stderr
+
+
+def test_autocast_without_a_gpu_is_refused(workplace):
+    if torch.cuda.is_available():
+        pytest.skip('this machine has a GPU')
+    tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--amp']
+    result = workplace.call(*tool, check=False)
+    assert 'needs a GPU, and there is none' in result.stderr

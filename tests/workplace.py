@@ -1,0 +1,51 @@
+"""The command-line tools, run as a user runs them, in a folder that holds a small tiny world."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / 'configs' / 'mask_caption_sft_tiny.py'
+#: A run of seconds: few and small batches, everything logged, kept and drawn.
+SHORT = [
+    'train_dataloader.batch_size=2',
+    'val_dataloader.batch_size=2',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval_updates=1',
+    'default_hooks.checkpoint.max_keep_ckpts=2',
+    'custom_hooks.2.interval=2',
+    'model.signal_interval=2',
+    'model.gate_iou=0.0',
+]
+
+
+class Workplace:
+    """A folder with ``data/tiny_world``, in which the tools are called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def call(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run a command there, with one thread per process."""
+        environment = os.environ | {
+            'OMP_NUM_THREADS': '1',
+            'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
+        }
+        result = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return result
+
+    def train(self, work_dir: str, max_iters: int, *args: str, options: tuple[str, ...] = ()):
+        """``tools/train.py`` on the tiny config, shortened."""
+        tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--work-dir', work_dir]
+        shortened = ['--cfg-options', f'train_cfg.max_iters={max_iters}', *SHORT, *options]
+        return self.call(*tool, *args, *shortened)
+
+    def scalars(self, work_dir: str) -> list[dict]:
+        """Logged rows of the newest run in a work dir."""
+        newest = sorted((self.folder / work_dir).glob('*/vis_data/scalars.json'))[-1]
+        return [json.loads(line) for line in newest.read_text().splitlines()]
