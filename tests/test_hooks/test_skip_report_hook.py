@@ -1,0 +1,55 @@
+"""Skipped records are named, counted, and limited."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
+from projects.mask_caption_sft.structures import BrokenRecord
+from tests.miniature import miniature_sample
+
+
+@pytest.fixture
+def runner(caplog):
+    caplog.set_level(logging.INFO)
+    return SimpleNamespace(iter=0, logger=logging.getLogger('skips'))
+
+
+def batch(num_good: int, num_broken: int):
+    good = [miniature_sample(f'good{i}', [None, None]) for i in range(num_good)]
+    broken = [BrokenRecord('sav', f'bad{i}.npz', 'OSError: truncated') for i in range(num_broken)]
+    return collate_regions([*good, *broken])
+
+
+def run(hook, runner, *batches):
+    for runner.iter, data in enumerate(batches):
+        hook.after_train_iter(runner, runner.iter, data)
+
+
+def test_each_skipped_record_is_named_with_its_reason(runner, caplog):
+    run(SkipReportHook(), runner, batch(1, 1))
+    assert 'skipped sav bad0.npz: OSError: truncated' in caplog.text
+
+
+def test_the_final_report_counts_by_dataset_and_kind(runner, caplog):
+    hook = SkipReportHook()
+    run(hook, runner, batch(2, 1), batch(0, 2))
+    hook.after_train(runner)
+    assert 'Skipped 3 of 5 records on this rank. sav OSError: 3.' in caplog.text
+
+
+def test_too_many_broken_records_stop_the_run_with_the_mend(runner):
+    hook = SkipReportHook(max_broken_ratio=0.2, min_records=4, check_interval=1)
+    run(hook, runner, batch(3, 0))
+    with pytest.raises(RuntimeError, match=r'2 of 5 records could not be read.*max_broken_ratio=0\.2'):
+        run(hook, runner, batch(0, 2))
+
+
+def test_the_share_is_not_judged_too_early(runner):
+    run(SkipReportHook(max_broken_ratio=0.2, min_records=50, check_interval=1), runner, batch(0, 2))
+
+
+def test_a_share_below_the_limit_goes_on(runner):
+    run(SkipReportHook(max_broken_ratio=0.5, min_records=1, check_interval=1), runner, batch(3, 1))
