@@ -10,7 +10,7 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
 @pytest.fixture(scope='session', autouse=True)
 def _few_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='session')

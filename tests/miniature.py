@@ -26,6 +26,27 @@ def miniature_sa2va(seed: int = 0, **kwargs) -> Sa2VA:
     return model
 
 
+class _DoubleNorm(torch.nn.Module):
+    """Qwen2's RMSNorm without its cast to float32."""
+
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.weight, self.eps = norm.weight, norm.variance_epsilon
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.weight * hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + self.eps)
+
+
+def double_sa2va(**kwargs) -> Sa2VA:
+    """In double precision throughout, for finite differences."""
+    model = miniature_sa2va(**kwargs).double()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ == 'Qwen2RMSNorm':
+                setattr(module, name, _DoubleNorm(child))
+    return model
+
+
 def miniature_model(**kwargs) -> MaskCaptionSFT:
     """Student and teacher; points are not sampled, so that losses have no randomness."""
     settings = dict(max_caption_len=5, num_points=0, gate_iou=0.0, signal_interval=1)

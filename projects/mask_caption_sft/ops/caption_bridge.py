@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import at_least_float32
+
 
 def soft_tokens(
     logits_RTV: Tensor,
@@ -37,7 +39,7 @@ def soft_tokens(
     """
     if temperature <= 0 or top_k < 1:
         raise ValueError(f'temperature={temperature} and top_k={top_k} must be positive.')
-    scores_RTK, ids_RTK = logits_RTV.float().topk(min(top_k, logits_RTV.shape[-1]), dim=-1)
+    scores_RTK, ids_RTK = at_least_float32(logits_RTV).topk(min(top_k, logits_RTV.shape[-1]), dim=-1)
     choice_RTK = (scores_RTK / temperature).softmax(dim=-1)
     candidates_RTKD = F.embedding(_map_first(ids_RTK, first_token_map), embedding_VD)
     return torch.einsum('rtk,rtkd->rtd', choice_RTK.to(candidates_RTKD.dtype), candidates_RTKD)
@@ -67,7 +69,7 @@ def straight_through(
     """
     if temperature <= 0:
         raise ValueError(f'temperature={temperature} must be positive.')
-    choice_RTV = (logits_RTV.float() / temperature).softmax(dim=-1).to(embedding_VD.dtype)
+    choice_RTV = (at_least_float32(logits_RTV) / temperature).softmax(dim=-1).to(embedding_VD.dtype)
     expected_RTD = choice_RTV @ embedding_VD
     if first_token_map is not None and logits_RTV.shape[1] > 0:
         first_R1D = choice_RTV[:, :1] @ embedding_VD[first_token_map]

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from xtuner.utils import IGNORE_INDEX
 
+from ...ops.precision import at_least_float32
+
 
 def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Token cross-entropy, averaged over the tokens of each text.
@@ -16,7 +18,7 @@ def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
         ``[R]``; 0 (with a gradient) for a text without tokens.
     """
     losses = F.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction='none'
+        at_least_float32(logits).flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction='none'
     ).view(targets.shape)
     counts = (targets != IGNORE_INDEX).sum(1).clamp(min=1)
     return losses.sum(1) / counts
@@ -35,6 +37,7 @@ def kl_loss(logits: Tensor, reference_logits: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[R]``, each at least 0.
     """
-    log_p, log_q = logits.float().log_softmax(-1), reference_logits.float().log_softmax(-1)
+    log_p = at_least_float32(logits).log_softmax(-1)
+    log_q = at_least_float32(reference_logits).log_softmax(-1)
     divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(-1)
     return (divergence * mask).sum(1) / mask.sum(1).clamp(min=1)

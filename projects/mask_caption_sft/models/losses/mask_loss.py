@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...ops.precision import at_least_float32
+
 
 def iou_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
     r"""One minus the soft intersection over union, per mask.
@@ -25,7 +27,8 @@ def iou_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
         ValueError: The two shapes differ.
     """
     _check_shapes('iou_loss', mask_logits, masks)
-    p, g = mask_logits.float().sigmoid().flatten(1), masks.flatten(1).float()
+    p = at_least_float32(mask_logits).sigmoid().flatten(1)
+    g = masks.flatten(1).to(p.dtype)
     intersection = (p * g).sum(1)
     union = p.sum(1) + g.sum(1) - intersection
     return 1 - (intersection + 1) / (union + 1)
@@ -51,7 +54,8 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, eps: float = 1.0) -> Tensor:
         MMDetection's ``DiceLoss(naive_dice=True, eps=1.0)``, as upstream Sa2VA uses it.
     """
     _check_shapes('dice_loss', mask_logits, masks)
-    p, g = mask_logits.float().sigmoid().flatten(1), masks.flatten(1).float()
+    p = at_least_float32(mask_logits).sigmoid().flatten(1)
+    g = masks.flatten(1).to(p.dtype)
     return 1 - (2 * (p * g).sum(1) + eps) / (p.sum(1) + g.sum(1) + eps)
 
 
@@ -69,7 +73,8 @@ def mask_bce_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
         ValueError: The two shapes differ.
     """
     _check_shapes('mask_bce_loss', mask_logits, masks)
-    losses = F.binary_cross_entropy_with_logits(mask_logits.float(), masks.float(), reduction='none')
+    logits = at_least_float32(mask_logits)
+    losses = F.binary_cross_entropy_with_logits(logits, masks.to(logits.dtype), reduction='none')
     return losses.flatten(1).mean(1)
 
 
@@ -96,7 +101,8 @@ def sample_points(
         PointRend, arXiv:1912.08193, with Mask2Former's numbers.
     """
     _check_shapes('sample_points', mask_logits, masks)
-    logits, targets = mask_logits[:, None].float(), masks[:, None].float()
+    logits = at_least_float32(mask_logits)[:, None]
+    targets = masks[:, None].to(logits.dtype)
     with torch.no_grad():
         candidates = torch.rand(len(logits), int(num_points * oversample_ratio), 2, device=logits.device)
         uncertainty = -_at_points(logits, candidates).abs()
