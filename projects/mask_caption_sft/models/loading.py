@@ -138,7 +138,7 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
             continue
         with torch.no_grad():
             targets[name].copy_(tensor)
-    missing = [name for name in targets if name not in seen]
+    missing = [_released_name(name) for name in targets if name not in seen]
     problems = [
         f'{title}: {_listed(names)}'
         for title, names in (
@@ -149,6 +149,11 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     if problems:
         raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
     model.get_buffer(_POSITIONS_AGAIN).copy_(model.get_buffer(_POSITIONS))
+
+
+def _released_name(native: str) -> str:
+    entry = entry_for_native(native)
+    return native if entry is None else ' and '.join(entry.released)
 
 
 def plain_name(name: str) -> str:

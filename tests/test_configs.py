@@ -1,0 +1,74 @@
+"""Every config builds, and its choices reach the objects they are meant for."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from projects.mask_caption_sft.models.build import build
+from projects.mask_caption_sft.tiny_world.world import write_world
+
+CONFIGS = sorted(Path('configs').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_a_config_declares_a_run(path):
+    config = Config.fromfile(path)
+    assert {'model', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks'} <= config.keys()
+    assert Config.fromstring(config.pretty_text, '.py').model.type is not None
+
+
+def test_the_4b_config_has_the_values_of_the_method():
+    config = Config.fromfile('configs/mask_caption_sft_4b.py')
+    lora = config.model.sa2va.lora
+    assert (lora.r, lora.lora_alpha, lora.lora_dropout) == (128, 256, 0.05)
+    assert dict(config.model.loss_weights) == dict(
+        loss_mask=2.0, loss_dice=0.5, loss_iou=1.0, loss_caption=1.0, loss_llm=1.0, loss_best=1.0,
+        loss_kl=0.05,
+    )  # fmt: skip
+    assert config.train_dataloader.batch_size == 2
+    wrapper = config.optim_wrapper
+    assert (wrapper.accumulative_counts, wrapper.optimizer.lr, wrapper.clip_grad.max_norm) == (4, 1e-5, 1.0)
+    assert wrapper.dtype == 'bfloat16'
+    assert config.custom_hooks[0].momentum == 0.001
+    assert config.train_cfg.max_epochs == 1
+    assert config.model.sa2va.prompt_template == 'phi3_chat'
+    assert config.model.sa2va.train_embeddings is False
+    assert config.default_hooks.checkpoint.interval_updates == 1000
+    assert set(config.train_dataloader.dataset.datasets) == {
+        'sav', 'sa1b', 'openimages', 'refcoco', 'refcoco_plus', 'refcocog',
+    }  # fmt: skip
+
+
+def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
+    large = Config.fromfile('configs/mask_caption_sft_4b.py')
+    small = Config.fromfile('configs/mask_caption_sft_tiny.py')
+    assert large.model.type == small.model.type
+    assert large.model.keys() == small.model.keys()
+    assert large.model.sa2va.keys() == small.model.sa2va.keys()
+    assert large.train_dataloader.dataset.type == small.train_dataloader.dataset.type
+
+
+def test_choices_reach_the_model(tmp_path, monkeypatch):
+    config = Config.fromfile(Path('configs/mask_caption_sft_tiny.py'))
+    write_world(tmp_path / 'data' / 'tiny_world', num_train=1, num_val=1)
+    monkeypatch.chdir(tmp_path)
+    config.model.update(max_caption_len=7, gate_iou=0.25, num_points=99, segment_with='student')
+    config.model.update(predict_with='teacher', signal_interval=3)
+    config.model.bridges[0].update(temperature=0.125, top_k=3)
+    config.model.loss_weights.update(loss_kl=0.5)
+    config.model.sa2va.update(activation_checkpointing=True)
+    config.model.sa2va.lora.update(r=2, lora_alpha=6)
+    model = build(dict(config.model))
+    assert (model.max_caption_len, model.gate_iou, model.num_points) == (7, 0.25, 99)
+    assert (model.segmenter is model.student, model.predict_with, model.signal_interval) == (
+        True,
+        'teacher',
+        3,
+    )
+    assert (model.bridges[0].temperature, model.bridges[0].top_k) == (0.125, 3)
+    assert model.loss_weights['loss_kl'] == 0.5
+    layer = model.student.mllm.model.language_model.layers[0]
+    assert layer.gradient_checkpointing
+    assert layer.self_attn.q_proj.lora_A['default'].out_features == 2
+    assert layer.self_attn.q_proj.scaling['default'] == 3.0
