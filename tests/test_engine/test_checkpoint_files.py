@@ -37,7 +37,8 @@ def test_log_histories_survive_a_safe_load():
     checkpoint = {'message_hub': {'log_scalars': {'train/loss': buffer}}, 'meta': {}}
     model = torch.nn.Module()
     model.student = torch.nn.Module()
-    model.student.base = 'somewhere'
+    model.student.base, model.student.base_fingerprint = 'somewhere', 'ab12'
+    model.student.lora_scaling = 2.0
     runner = type('Runner', (), {'model': model})()
     hook = TrainedCheckpointHook()
     hook.before_save_checkpoint(runner, checkpoint)
@@ -49,7 +50,7 @@ def test_log_histories_survive_a_safe_load():
     restored = loaded['message_hub']['log_scalars']['train/loss']
     assert isinstance(restored, HistoryBuffer)
     assert restored.data[0].tolist() == [1.0, 2.0, 3.0]
-    assert loaded['meta']['sa2va_base'] == 'somewhere'
+    assert loaded['meta']['sa2va']['base'] == 'somewhere'
 
 
 def test_numpy_scalars_load_and_code_does_not():

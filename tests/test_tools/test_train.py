@@ -57,7 +57,7 @@ def test_the_newest_checkpoints_are_kept_and_hold_what_is_trained(trained):
     assert all(any(part in name for part in parts) for name in students)
     assert 0 < len(checkpoint['optimizer']['state']) <= len(students)
     assert checkpoint['meta']['iter'] == 4
-    assert checkpoint['meta']['sa2va_base'] == 'data/tiny_world/sa2va_tiny'
+    assert checkpoint['meta']['sa2va']['base'] == 'data/tiny_world/sa2va_tiny'
     assert checkpoint['message_hub']['log_scalars']
 
 

@@ -1,6 +1,8 @@
 """A file backend that never leaves half a file under the final name."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -10,19 +12,27 @@ from mmengine.fileio import LocalBackend, register_backend
 class AtomicBackend(LocalBackend):
     """Local files, written under a temporary name in the same folder and then renamed."""
 
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes; a crash on the way leaves what was there before."""
+    @contextmanager
+    def replacing(self, filepath: str | Path) -> Iterator[Path]:
+        """A temporary name to write to; at the end it is on disk and takes the final name.
+
+        A crash on the way leaves what was there before.
+        """
         target = Path(filepath)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
         try:
-            with temporary.open('wb') as file:
-                file.write(obj)
-                file.flush()
+            yield temporary
+            with temporary.open('rb') as file:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes."""
+        with self.replacing(filepath) as temporary:
+            temporary.write_bytes(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text in the same way."""

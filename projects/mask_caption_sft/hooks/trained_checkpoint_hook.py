@@ -39,7 +39,13 @@ class TrainedCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add where the base is, for the export; keep to types that are safe to load."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        checkpoint['meta']['sa2va_base'] = model.student.base
+        student = model.student
+        checkpoint['meta']['sa2va'] = dict(
+            base=student.base,
+            fingerprint=student.base_fingerprint,
+            lora_scaling=student.lora_scaling,
+            data=_describe_data(runner),
+        )
         scalars = checkpoint['message_hub']['log_scalars']
         for name, buffer in scalars.items():
             scalars[name] = _to_plain(buffer)
@@ -50,6 +56,11 @@ class TrainedCheckpointHook(CheckpointHook):
         for name, plain in scalars.items():
             if isinstance(plain, dict):
                 scalars[name] = HistoryBuffer(**plain)
+
+
+def _describe_data(runner: Runner) -> str:
+    dataset = getattr(getattr(runner, 'train_dataloader', None), 'dataset', None)
+    return dataset.describe() if hasattr(dataset, 'describe') else ''
 
 
 def _to_plain(buffer: HistoryBuffer) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Reading and writing weights in Sa2VA's released layout, tensor by tensor."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -86,6 +87,21 @@ class ReleasedWeights:
 
     def __getitem__(self, key: str) -> Tensor:
         return self._open[self.shard_of[key]].get_tensor(key)
+
+    def metadata(self, shard: str) -> dict[str, str]:
+        """The free-text header of a shard."""
+        return self._open[shard].metadata() or {}
+
+    def fingerprint(self) -> str:
+        """Tells one base from another: a hash of names, shapes and every tensor's first row."""
+        digest = hashlib.sha256()
+        for key in sorted(self.shard_of):
+            part = self._open[self.shard_of[key]].get_slice(key)
+            shape = part.get_shape()
+            row = part[:1] if shape else self[key]
+            digest.update(f'{key} {shape} {row.dtype}'.encode())
+            digest.update(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
 
 def native_tensors(

@@ -65,6 +65,7 @@ class Sa2VA(nn.Module):
         if base is None and (config is None or tokenizer is None):
             raise ValueError('Sa2VA needs `base`, a directory in the released layout (model.sa2va.base).')
         self.base = None if base is None else str(base)
+        self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
         self.tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
         self.template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
@@ -75,6 +76,7 @@ class Sa2VA(nn.Module):
         self.text_hidden_fcs = build_text_hidden_fcs(self.config)
         if config is None:
             weights = ReleasedWeights(str(base))
+            self.base_fingerprint = weights.fingerprint()
             load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
         self.register_buffer('first_token_map', self._first_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
@@ -198,6 +200,13 @@ class Sa2VA(nn.Module):
         self.grounding_encoder.vision_encoder.eval()
         self._set_checkpointing(self.activation_checkpointing)
         return self
+
+    @property
+    def lora_scaling(self) -> float | None:
+        """``lora_alpha / r`` as peft applies it; None without LoRA."""
+        adapters: Any = (m for m in self.mllm.modules() if isinstance(m, BaseTunerLayer))
+        adapter = next(adapters, None)
+        return None if adapter is None else adapter.scaling['default']
 
     def trained_state_dict(self) -> dict[str, Tensor]:
         """Names and values of what is trained."""

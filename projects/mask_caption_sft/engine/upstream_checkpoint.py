@@ -1,0 +1,24 @@
+"""The names of upstream's training checkpoints."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ..models.loading import ReleasedWeights, read_config
+from ..models.sa2va import LORA_TARGETS
+from ..models.trained_tensors import released_to_upstream
+
+
+def upstream_state(model_dir: str | Path, with_lora: bool = True) -> dict[str, Tensor]:
+    """Every tensor of a released checkpoint, named as upstream's trainer names it.
+
+    Args:
+        model_dir: Directory in the released layout.
+        with_lora: That trainer wraps its language model with LoRA.
+    """
+    read_config(model_dir)
+    weights = ReleasedWeights(model_dir)
+    if with_lora:
+        return {released_to_upstream(key, LORA_TARGETS): weights[key] for key in weights.keys()}
+    within = ('language_model.', 'mlp1.', 'vision_model.')
+    return {(f'mllm.model.{key}' if key.startswith(within) else key): weights[key] for key in weights.keys()}
