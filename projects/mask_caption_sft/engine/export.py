@@ -104,7 +104,7 @@ def _write_weights(weights: ReleasedWeights, trained: TrainedTensors, folder: Pa
     changes: dict[str, Change] = defaultdict(Change)
     names = trained.names()
     for shard in sorted(set(weights.shard_of.values())):
-        keys = [key for key in weights.keys() if weights.shard_of[key] == shard]
+        keys = [key for key in weights if weights.shard_of[key] == shard]
         if not names.intersection(keys):
             shutil.copyfile(weights.base / shard, folder / shard)
             continue

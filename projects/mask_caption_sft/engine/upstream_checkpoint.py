@@ -18,7 +18,5 @@ def upstream_state(model_dir: str | Path, with_lora: bool = True) -> dict[str, T
     """
     read_config(model_dir)
     weights = ReleasedWeights(model_dir)
-    if with_lora:
-        return {released_to_upstream(key, LORA_TARGETS): weights[key] for key in weights.keys()}
-    within = ('language_model.', 'mlp1.', 'vision_model.')
-    return {(f'mllm.model.{key}' if key.startswith(within) else key): weights[key] for key in weights.keys()}
+    targets = LORA_TARGETS if with_lora else None
+    return {released_to_upstream(name, targets): tensor for name, tensor in weights.items()}

@@ -7,6 +7,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..datasets.mix import RegionMix
 from ..engine import atomic_backend  # noqa: F401  registers the backend 'atomic'
 
 
@@ -59,8 +60,8 @@ class TrainedCheckpointHook(CheckpointHook):
 
 
 def _describe_data(runner: Runner) -> str:
-    dataset = getattr(getattr(runner, 'train_dataloader', None), 'dataset', None)
-    return dataset.describe() if hasattr(dataset, 'describe') else ''
+    dataset: Any = getattr(getattr(runner, 'train_dataloader', None), 'dataset', None)
+    return dataset.describe() if isinstance(dataset, RegionMix) else ''
 
 
 def _to_plain(buffer: HistoryBuffer) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ def read_config(base: str | Path) -> dict[str, Any]:
     return config
 
 
-class ReleasedWeights:
-    """The tensors of a released checkpoint, read one at a time from the mapped files.
+class ReleasedWeights(Mapping[str, Tensor]):
+    """The tensors of a released checkpoint by name, read one at a time from the mapped files.
 
     Args:
         base: Directory with ``model.safetensors``, or shards with
@@ -81,9 +81,11 @@ class ReleasedWeights:
                 f'{self.base / shard} is truncated or not a safetensors file ({error}). Download it again.'
             ) from error
 
-    def keys(self) -> list[str]:
-        """Names of all tensors, in the order of the index."""
-        return list(self.shard_of)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shard_of)
+
+    def __len__(self) -> int:
+        return len(self.shard_of)
 
     def __getitem__(self, key: str) -> Tensor:
         return self._open[self.shard_of[key]].get_tensor(key)

@@ -1,6 +1,6 @@
 """What a checkpoint has trained, under the names of the released layout."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from .loading import plain_name
 
 _LORA = '.lora_{}.default.weight'
 _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
+_FUSER = 'memory_encoder.fuser.'
 
 
 @dataclass
@@ -83,23 +84,32 @@ def from_upstream(state: dict[str, Tensor], scaling: float) -> TrainedTensors:
 
 
 def upstream_to_released(name: str) -> str:
-    """``mllm.model.language_model.base_model.model.X`` -> ``language_model.X``; see PEFT's naming."""
-    name = name.removeprefix('mllm.model.').replace(_UPSTREAM_WRAPPER, 'language_model.')
-    return plain_name(name)
+    """A name of upstream's training checkpoints in the released layout.
+
+    ``mllm.model.language_model.base_model.model.X`` -> ``language_model.X``, with or
+    without peft's wrapper; one factor of SAM 2's memory has another name there.
+    """
+    name = plain_name(name.removeprefix('mllm.model.')).replace(_UPSTREAM_WRAPPER, 'language_model.')
+    return name.replace('.g_weight', '.gamma') if _FUSER in name else name
 
 
-def released_to_upstream(name: str, lora_targets: Iterable[str]) -> str:
-    """The inverse, for a trainer that wraps its language model with LoRA.
+def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
+    """The inverse of :func:`upstream_to_released`.
 
     Args:
         name: In the released layout.
-        lora_targets: Modules that carry LoRA there; their own weight is ``base_layer``.
+        lora_targets: Modules that carry LoRA in that trainer, whose own weight is
+            ``base_layer`` there; None for a trainer without LoRA.
     """
-    if name.startswith('language_model.'):
-        module, _, leaf = name.removeprefix('language_model.').rpartition('.')
-        wrapped = f'{module}.base_layer' if module.split('.')[-1] in lora_targets else module
-        return f'mllm.model.{_UPSTREAM_WRAPPER}{wrapped}.{leaf}'
-    return f'mllm.model.{name}' if name.startswith(('mlp1.', 'vision_model.')) else name
+    if _FUSER in name:
+        return name.replace('.gamma', '.g_weight')
+    if not name.startswith(('language_model.', 'mlp1.', 'vision_model.')):
+        return name
+    if lora_targets is None or not name.startswith('language_model.'):
+        return f'mllm.model.{name}'
+    module, _, leaf = name.removeprefix('language_model.').rpartition('.')
+    is_wrapped = module.split('.')[-1] in lora_targets
+    return f'mllm.model.{_UPSTREAM_WRAPPER}{module}{".base_layer" if is_wrapped else ""}.{leaf}'
 
 
 def _collect(items: Iterable[tuple[str, str, Tensor]], scaling: float) -> TrainedTensors:
