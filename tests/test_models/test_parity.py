@@ -6,7 +6,12 @@ import torch
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
+from projects.mask_caption_sft.models.answer import answer, free_question, region_question, segment_question
+from projects.mask_caption_sft.models.losses import caption_loss, dice_loss, mask_bce_loss
+from projects.mask_caption_sft.models.predict import upsample_mask
 from projects.mask_caption_sft.models.sa2va import Sa2VA
+from projects.mask_caption_sft.ops.mask import resize_masks
+from projects.mask_caption_sft.ops.prompts import SEGMENT_PREFIX, SEGMENT_SUFFIX
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
 
 ZERO = torch.zeros(1, dtype=torch.long)
@@ -78,3 +83,54 @@ def test_the_written_caption(case, model, record):
     captions = model.describe(features, ZERO, visual_prompt_grid(regions, 16), max_new_tokens=20)
     expected = str(record[f'{name}/cap0/prediction']).removesuffix('<|end|>')
     assert model.decode(captions) == [expected]
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_the_answer_to_a_question_and_its_mask(case, model, record, number):
+    name, _, _, features = case
+    key = f'{name}/seg{number}'
+    words = str(record[f'{key}/text']).removeprefix('<image>')
+    found = answer(model, features, free_question(model, features, words))
+    assert found.token_ids.tolist() == record[f'{key}/output_ids'].tolist()
+    assert f'{found.text}<|end|>' == str(record[f'{key}/prediction'])
+    assert_near(found.seg_states, record[f'{key}/seg_hidden'], 1e-4)
+    assert_near(found.mask_logits, record[f'{key}/low_res_logits'][0], 2e-5)
+    mask = upsample_mask(found.mask_logits[0], 1024, record[f'{name}/image'].shape[:2])
+    assert (mask.numpy() != record[f'{key}/masks'][0, 0]).sum() == 0
+
+
+def test_the_caption_that_the_predict_tool_writes(case, model, record):
+    name, _, _, features = case
+    regions = torch.from_numpy(record[f'{name}/cap1/regions']).bool()
+    cells = visual_prompt_grid(regions, 16, at_least_one=False)
+    found = answer(model, features, region_question(model, features, cells))
+    assert f'{found.text}<|end|>' == str(record[f'{name}/cap1/prediction'])
+
+
+def test_the_segment_question_is_the_evaluation_scripts_own(case, model, record):
+    name, _, _, features = case
+    text = str(record[f'{name}/seg1/text'])
+    words = f'<image>{SEGMENT_PREFIX} the blue square on the right{SEGMENT_SUFFIX}'
+    assert words == text
+    asked = segment_question(model, features, 'the blue square on the right')
+    assert torch.equal(asked, free_question(model, features, text.removeprefix('<image>')))
+    assert len(asked) == len(record[f'{name}/seg1/input_ids'])
+
+
+def test_losses_of_the_training_forward(case, model, record):
+    """Mask cross-entropy and Dice at all pixels, and the language loss, against upstream's own."""
+    name, _, _, features = case
+    key = f'{name}/seg1/train'
+    result = model.segment(features, ZERO, *model.embed_expressions(['the blue square on the right']))
+    labels = torch.from_numpy(record[f'{key}/labels'])
+    assert result.answer_ids.tolist() == labels[labels >= 0].tolist()
+    found = caption_loss(result.answer_logits, result.answer_ids[None]).mean()
+    assert found.item() == pytest.approx(float(record[f'{key}/llm_loss']), abs=1e-4)
+    truth = torch.from_numpy(record[f'{name}/square_mask'])[None]
+    masks = resize_masks(truth, (256, 256))
+    expected = torch.from_numpy(record[f'{key}/low_res_logits'][0])
+    for loss, key_name in ((mask_bce_loss, 'loss_mask'), (dice_loss, 'loss_dice')):
+        value = loss(expected, masks).mean().item()
+        assert value * {'loss_mask': 2.0, 'loss_dice': 0.5}[key_name] == pytest.approx(
+            float(record[f'{key}/{key_name}']), rel=1e-4
+        ), key_name

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ..models.loading import ReleasedWeights, load_native, native_tensors
+from ..models.sa2va import Sa2VA
 from ..models.trained_tensors import TrainedTensors, from_ours, from_upstream
 from .launch import allow_checkpoint_globals
 
@@ -74,3 +77,28 @@ def check_fingerprint(checkpoint: dict[str, Any], base: str, found: str) -> None
             f'The checkpoint was trained on another base: fingerprint {wanted[:12]}, but {base} has '
             f'{found[:12]}. Give the base it started from with --base.'
         )
+
+
+def load_trained(path: str | Path, base: str | None = None, side: str = 'student', **kwargs: Any) -> Sa2VA:
+    """A model with what was trained merged in, as the export would write it.
+
+    Args:
+        path: Directory in the released layout, or a checkpoint of ours.
+        base: See :func:`find_base`.
+        side: ``'student'`` or ``'teacher'``.
+        kwargs: See :class:`Sa2VA`.
+    """
+    if Path(path).is_dir():
+        return Sa2VA(path, **kwargs)
+    checkpoint = read_checkpoint(path)
+    base = find_base(checkpoint, base)
+    model, weights = Sa2VA(base, **kwargs), ReleasedWeights(base)
+    check_fingerprint(checkpoint, base, weights.fingerprint())
+    trained = trained_tensors(checkpoint, side, scaling=1.0)
+
+    def read(name: str) -> Tensor:
+        return trained.apply(name, weights[name]) if name in trained.names() else weights[name]
+
+    load_native(model, native_tensors(weights.keys(), read, str(path)), str(path))
+    model.remember_start()
+    return model

@@ -1,0 +1,76 @@
+"""From a run to the released layout, to upstream's layout, and to a prediction."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.workplace import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def tool(name: str, *args: str) -> list[str]:
+    return [sys.executable, str(ROOT / 'tools' / name), *args]
+
+
+@pytest.fixture(scope='module')
+def exported(trained):
+    """The run's last checkpoint in the released layout, in ``exported``."""
+    command = tool('convert_to_hf.py', '--model_path', 'run/iter_4.pth', '--output_dir', 'exported')
+    result = trained.call(*command)
+    assert 'Wrote exported.' in result.stdout
+    assert 'text_hidden_fcs' in result.stdout
+    return trained
+
+
+@pytest.fixture(scope='module')
+def picture(trained):
+    """An image and the mask of one thing in it."""
+    pair = np.load(next((trained.folder / 'data' / 'tiny_world' / 'val' / 'sav').rglob('*.npz')))
+    Image.fromarray(pair['frame1'][..., ::-1].astype(np.uint8)).save(trained.folder / 'image.png')
+    Image.fromarray(pair['mask1'].astype(np.uint8)).save(trained.folder / 'mask.png')
+    return trained
+
+
+def test_the_export_is_validated_like_any_released_checkpoint(exported):
+    options = ['--cfg-options', 'test_dataloader.dataset.datasets.sa1b_val=None']
+    config = str(ROOT / 'configs' / 'mask_caption_sft_tiny.py')
+    result = exported.call(*tool('test.py', config, 'exported', '--work-dir', 'tested', *options))
+    assert 'mask_cycle/second_view_iou' in result.stdout + result.stderr
+
+
+def test_the_export_becomes_upstreams_training_file(exported):
+    exported.call(*tool('convert_from_hf.py', '--model_path', 'exported', '--output_path', 'ours.pth'))
+    state = torch.load(exported.folder / 'ours.pth', weights_only=True)['state_dict']
+    assert 'mllm.model.language_model.base_model.model.lm_head.weight' in state
+    again = tool('convert_from_hf.py', '--model_path', 'exported', '--output_path', 'ours.pth')
+    assert 'ours.pth exists' in exported.call(*again, check=False).stderr
+
+
+def test_a_mask_becomes_a_caption_of_our_checkpoint_and_of_its_export(exported, picture):
+    common = ['--image', 'image.png', '--mask', 'mask.png', '--checkpoint']
+    ours = picture.call(*tool('predict.py', *common, 'run/iter_4.pth')).stdout
+    released = picture.call(*tool('predict.py', *common, 'exported')).stdout
+    assert ours == released
+    teacher = picture.call(*tool('predict.py', *common, 'run/iter_4.pth', '--teacher')).stdout
+    assert isinstance(teacher, str)
+
+
+def test_a_sentence_becomes_masks_and_overlays(picture):
+    args = ['--image', 'image.png', '--text', 'the red circle', '--checkpoint', 'data/tiny_world/sa2va_tiny']
+    result = picture.call(*tool('predict.py', *args, '--output_dir', 'found'))
+    masks = sorted((picture.folder / 'found').glob('mask_*.png'))
+    assert len(masks) == result.stdout.count('[SEG]')
+    for path in masks:
+        assert Image.open(path).size == Image.open(picture.folder / 'image.png').size
+        assert path.with_name(path.name.replace('mask', 'overlay')).is_file()
+
+
+def test_a_mask_of_another_size_is_named(picture):
+    Image.new('L', (10, 10), 255).save(picture.folder / 'small.png')
+    args = ['--image', 'image.png', '--mask', 'small.png', '--checkpoint', 'data/tiny_world/sa2va_tiny']
+    result = picture.call(*tool('predict.py', *args), check=False)
+    assert 'error: small.png is 10 x 10 with 100 pixels set, the image is 192 x 192.' in result.stderr

@@ -1,0 +1,107 @@
+"""One image and a sentence -> masks; one image and a mask -> a caption.
+
+    python tools/predict.py --checkpoint OUT --image cat.jpg --text "the left cat" --output_dir predictions
+    python tools/predict.py --checkpoint work_dirs/run/iter_4000.pth --image cat.jpg --mask cat.png
+
+CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found by itself).
+The way from pixels to masks is that of upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
+prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5.
+"""
+
+import _root  # noqa: F401
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from projects.mask_caption_sft.datasets.base import read_image
+from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
+from projects.mask_caption_sft.engine.trained_checkpoint import load_trained
+from projects.mask_caption_sft.models.answer import answer, region_question, segment_question
+from projects.mask_caption_sft.models.predict import upsample_mask
+from projects.mask_caption_sft.models.sa2va import Sa2VA
+from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
+from projects.mask_caption_sft.structures import ImageFeatures
+from projects.mask_caption_sft.visualization.region_picture import overlay
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--checkpoint', required=True)
+    parser.add_argument('--image', required=True, type=Path)
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument('--text', help='what to segment')
+    asked.add_argument('--mask', type=Path, help='image file; what is not black is the region to describe')
+    parser.add_argument('--output_dir', '--output-dir', type=Path, default=Path('predictions'))
+    parser.add_argument('--base', help='the base of a checkpoint of ours, if it has moved')
+    parser.add_argument('--teacher', action='store_true', help='the averaged weights of a checkpoint of ours')
+    parser.add_argument('--max-tiles', type=int, default=12)
+    parser.add_argument('--allow-empty-prompt', action='store_true',
+                        help='as upstream: a mask smaller than a cell may mark none')  # fmt: skip
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    return parser.parse_args()
+
+
+def encode(model: Sa2VA, image: Image.Image, max_tiles: int) -> ImageFeatures:
+    """Features of one image."""
+    tiles = tile_image(image, model.image_size, max_tiles).to(model.device)
+    pixels = grounding_pixels(image, model.grounding_size).to(model.device)
+    return model.encode_images(tiles, [len(tiles)], pixels[None])
+
+
+def describe(model: Sa2VA, features: ImageFeatures, path: Path, size, allow_empty_prompt: bool) -> str:
+    """Caption of the region in a mask file.
+
+    Raises:
+        ValueError: The mask is empty or of another size than the image.
+    """
+    mask = read_image(path).any(axis=-1)
+    if mask.shape != tuple(size) or not mask.any():
+        raise ValueError(
+            f'{path} is {mask.shape[1]} x {mask.shape[0]} with {mask.sum()} pixels set, the image is '
+            f'{size[1]} x {size[0]}. The mask must have its size and mark a region.'
+        )
+    cells = visual_prompt_grid(
+        torch.from_numpy(mask)[None], model.grid_size, at_least_one=not allow_empty_prompt
+    )
+    return answer(model, features, region_question(model, features, cells.to(model.device))).text
+
+
+def segment(model: Sa2VA, features: ImageFeatures, text: str, pixels: np.ndarray, out_dir: Path) -> str:
+    """Write every mask and its overlay; returns what the model said, and the files."""
+    found = answer(model, features, segment_question(model, features, text))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    lines = [found.text]
+    for number, logits in enumerate(found.mask_logits):
+        mask = upsample_mask(logits, model.grounding_size, pixels.shape[:2]).cpu().numpy()
+        picture = overlay(pixels, mask, (255, 0, 200))
+        for name, content in (('mask', mask), ('overlay', picture)):
+            path = out_dir / f'{name}_{number}.png'
+            Image.fromarray(content).save(path)
+            lines.append(f'{path}  {mask.mean():.2%} of the image')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        side = 'teacher' if args.teacher else 'student'
+        model = load_trained(args.checkpoint, args.base, side, round_grounding_stats=True)
+        model = model.to(args.device).eval()
+        pixels = read_image(args.image)
+        features = encode(model, Image.fromarray(pixels), args.max_tiles)
+        if args.mask is not None:
+            print(describe(model, features, args.mask, pixels.shape[:2], args.allow_empty_prompt))
+        else:
+            print(segment(model, features, args.text, pixels, args.output_dir))
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+    main()
