@@ -20,7 +20,30 @@ from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 with read_base():
     from ._base_.default_runtime import *
 
-model = dict(type=Sa2VABaseTraining, sa2va=dict(type=new_sa2va, seed=0, train_all=True), text_only_iters=1000)
+model = dict(
+    type=Sa2VABaseTraining,
+    sa2va=dict(type=new_sa2va, seed=0, train_all=True),
+    text_only_iters=1000,
+    mixed_iters=3000,
+    # What the human expressions of the loop's world say; the other words are for masks to teach.
+    caption_words=[
+        'the',
+        'thing',
+        'small',
+        'large',
+        'red',
+        'green',
+        'blue',
+        'circle',
+        'square',
+        'at',
+        'top',
+        'bottom',
+        'left',
+        'right',
+        'middle',
+    ],
+)
 sizes = dict(type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32)
 train_dataloader = dict(
     batch_size=6,
@@ -45,12 +68,12 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=4e-4, weight_decay=0.01),
+    optimizer=dict(type=AdamW, lr=5e-4, betas=(0.9, 0.98), weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type=CosineAnnealingLR, T_max=7900, eta_min=4e-6, by_epoch=False, begin=100, end=8000),
+    dict(type=CosineAnnealingLR, T_max=7900, eta_min=5e-6, by_epoch=False, begin=100, end=8000),
 ]
 train_cfg = dict(by_epoch=False, max_iters=8000)
 default_hooks['logger'].update(interval=25)

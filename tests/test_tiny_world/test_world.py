@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from projects.mask_caption_sft.tiny_world.scene import (
     COLORS,
@@ -91,3 +92,16 @@ def test_things_move_between_the_frames_of_a_pair():
     later = moved(scene, rng)
     assert [(t.color, t.shape) for t in later.things] == [(t.color, t.shape) for t in scene.things]
     assert all((a.x, a.y) != (b.x, b.y) for a, b in zip(scene.things, later.things))
+
+
+def test_the_base_learns_to_write_the_words_of_the_human_part_only():
+    words = set(Config.fromfile('configs/sa2va_tiny_base.py').model.caption_words)
+    assert words & set(COLORS) == set(HUMAN_COLORS)
+    assert words & set(SHAPES) == set(HUMAN_SHAPES)
+    texts = {text for seed in range(99) for text in all_texts(random_scene(np.random.default_rng(seed)))}
+    assert {word for text in texts for word in text.split()} <= words | set(COLORS) | set(SHAPES)
+
+
+def all_texts(scene: Scene) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [text for i in range(len(scene.things)) for text in expressions_for(scene, i, rng, count=9)]

@@ -1,5 +1,6 @@
 """Trains a small Sa2VA from scratch on human expressions; makes the base that the loop starts from."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,8 +27,11 @@ class Sa2VABaseTraining(BaseModel):
             learns to segment every shape instead.
         mixed_iters: In so many iterations after those, every other one has image
             tokens. All at once they undo what the first phase has taught.
-        caption_ratio: Share of regions whose expression also teaches captioning;
-            small, so that captions stay fair and the loop has something to teach.
+        caption_ratio: Share of regions whose expression also teaches captioning.
+        caption_words: Only expressions made of these words teach it at that rate; the
+            rest at ``rest_caption_ratio``, so that captions stay fair, and the loop has
+            something to teach. None: all words.
+        rest_caption_ratio: See above.
         caption_noise_ratio: Share of those that are taught a neighbour's expression.
         max_caption_len: In tokens, for validation.
         mask_weight: Of the cross-entropy.
@@ -39,8 +43,10 @@ class Sa2VABaseTraining(BaseModel):
         sa2va: Sa2VA | dict[str, Any],
         text_only_iters: int = 1000,
         mixed_iters: int = 3000,
-        caption_ratio: float = 0.1,
-        caption_noise_ratio: float = 0.3,
+        caption_ratio: float = 0.5,
+        caption_words: Sequence[str] | None = None,
+        rest_caption_ratio: float = 0.05,
+        caption_noise_ratio: float = 0.2,
         max_caption_len: int = 12,
         mask_weight: float = 2.0,
         iou_weight: float = 1.0,
@@ -49,7 +55,9 @@ class Sa2VABaseTraining(BaseModel):
         self.student: Sa2VA = build(sa2va, Sa2VA)
         self.text_only_iters, self.mixed_iters = text_only_iters, mixed_iters
         self.max_caption_len = max_caption_len
-        self.caption_ratio, self.caption_noise_ratio = caption_ratio, caption_noise_ratio
+        self.caption_words = None if caption_words is None else set(caption_words)
+        self.caption_ratio, self.rest_caption_ratio = caption_ratio, rest_caption_ratio
+        self.caption_noise_ratio = caption_noise_ratio
         self.mask_weight, self.iou_weight = mask_weight, iou_weight
         self._num_iters = 0
 
@@ -103,7 +111,8 @@ class Sa2VABaseTraining(BaseModel):
         return -(picked.sum(1) / words.mask.sum(1)).mean()
 
     def _caption_loss(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
-        rows = (torch.rand(len(batch)) < self.caption_ratio).nonzero()[:, 0]
+        ratios = [self._caption_ratio_of(str(text)) for text in batch.expressions]
+        rows = (torch.rand(len(batch)) < torch.tensor(ratios)).nonzero()[:, 0]
         if not len(rows):
             return features.vit.sum() * 0
         texts: list[Any] = list(batch.expressions)
@@ -118,6 +127,10 @@ class Sa2VABaseTraining(BaseModel):
             self.student.tokenize_answers(taught),
         )
         return caption_loss(scores.logits, scores.targets).mean()
+
+    def _caption_ratio_of(self, text: str) -> float:
+        is_covered = self.caption_words is None or set(text.split()) <= self.caption_words
+        return self.caption_ratio if is_covered else self.rest_caption_ratio
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; the rest is logged only."""

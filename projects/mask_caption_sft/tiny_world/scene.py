@@ -30,7 +30,7 @@ class Thing:
 
     @property
     def size_word(self) -> str:
-        return 'small' if self.radius < 0.105 else 'large'
+        return 'small' if self.radius < 0.135 else 'large'
 
     @property
     def place(self) -> str:
@@ -51,7 +51,7 @@ class Scene:
 
 def random_scene(
     rng: np.random.Generator,
-    num_things: tuple[int, int] = (3, 5),
+    num_things: tuple[int, int] = (3, 4),
     colors: tuple[str, ...] = tuple(COLORS),
     shapes: tuple[str, ...] = SHAPES,
     plain: bool = False,
@@ -62,7 +62,7 @@ def random_scene(
     for _ in range(200):
         if len(things) == wanted:
             break
-        radius = float(rng.choice([rng.uniform(0.07, 0.095), rng.uniform(0.12, 0.16)]))
+        radius = float(rng.choice([rng.uniform(0.09, 0.12), rng.uniform(0.15, 0.20)]))
         x, y = rng.uniform(radius + 0.02, 0.98 - radius, 2)
         thing = Thing(str(rng.choice(colors)), str(rng.choice(shapes)), float(x), float(y), radius)
         apart = all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.03 for t in things)
