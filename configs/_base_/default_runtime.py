@@ -1,6 +1,12 @@
 """Logging, checkpoints, seed, distributed settings."""
 
-from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
+from mmengine.hooks import (
+    DistSamplerSeedHook,
+    EarlyStoppingHook,
+    IterTimerHook,
+    LoggerHook,
+    ParamSchedulerHook,
+)
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
@@ -12,7 +18,17 @@ default_hooks = dict(
     sampler_seed=dict(type=DistSamplerSeedHook),
     param_scheduler=dict(type=ParamSchedulerHook),
     logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(type=TrainedCheckpointHook, interval_updates=1000, max_keep_ckpts=3),
+    checkpoint=dict(
+        type=TrainedCheckpointHook,
+        interval_updates=1000,
+        max_keep_ckpts=3,
+        save_best='mask_cycle/second_view_iou',
+        rule='greater',
+    ),
+    # Off unless `patience`, in validations without a better score, is lowered.
+    early_stopping=dict(
+        type=EarlyStoppingHook, monitor='mask_cycle/second_view_iou', rule='greater', patience=1000
+    ),
 )
 log_processor = dict(by_epoch=False, window_size=10)
 visualizer = dict(

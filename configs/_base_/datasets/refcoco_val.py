@@ -7,6 +7,7 @@ from projects.mask_caption_sft.datasets.mix import RegionConcat
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.evaluation.mask_cycle_metric import MaskCycleMetric
 from projects.mask_caption_sft.evaluation.ref_seg_metric import RefSegMetric
+from projects.mask_caption_sft.evaluation.region_caption_metric import RegionCaptionMetric
 
 val_sizes = dict(
     type=PackRegions,
@@ -46,7 +47,11 @@ val_dataloader = dict(
         ),
     ),
 )
-val_evaluator = [dict(type=RefSegMetric), dict(type=MaskCycleMetric, datasets=['sav_val'])]
+val_evaluator = [
+    dict(type=RefSegMetric),
+    dict(type=RegionCaptionMetric),
+    dict(type=MaskCycleMetric, datasets=['sav_val']),
+]
 val_cfg = dict()
 test_dataloader, test_evaluator = val_dataloader, val_evaluator
 test_cfg = dict()

@@ -58,6 +58,7 @@ val_dataloader['dataset']['datasets'] = dict(
 )
 val_evaluator = [
     dict(type=RefSegMetric),
+    dict(type=RegionCaptionMetric),
     dict(type=MaskCycleMetric, datasets=['sa1b_val', 'sav_val']),
 ]
 test_dataloader, test_evaluator = val_dataloader, val_evaluator

@@ -1,7 +1,9 @@
 """Checkpoints of what is trained, counted in optimizer updates."""
 
+from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
@@ -36,6 +38,21 @@ class TrainedCheckpointHook(CheckpointHook):
         counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.interval = self.interval_updates * counts
         super().before_train(runner)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """The parent removes the previous best before it writes the new one; here it goes afterwards."""
+        for name in self.key_indicators if self.save_best else ():
+            if name != 'auto' and name not in metrics:
+                raise ValueError(
+                    f'save_best={name!r} is not among the metrics {sorted(metrics)}. Set '
+                    'default_hooks.checkpoint.save_best to one of them, or to None.'
+                )
+        previous, self.best_ckpt_path = getattr(self, 'best_ckpt_path', None), None
+        super()._save_best_checkpoint(runner, metrics)
+        if self.best_ckpt_path is None:
+            self.best_ckpt_path = previous
+        elif previous and previous != self.best_ckpt_path and is_main_process():
+            Path(previous).unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add where the base is, for the export; keep to types that are safe to load."""

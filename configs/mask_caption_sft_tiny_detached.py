@@ -1,0 +1,10 @@
+"""Baseline: the loop without a gradient through the text. Masks teach the segmenter, not the caption."""
+
+from mmengine.config import read_base
+
+from projects.mask_caption_sft.models.bridges import DetachedBridge
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+model.update(bridges=[dict(type=DetachedBridge)])

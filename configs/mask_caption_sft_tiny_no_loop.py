@@ -1,0 +1,8 @@
+"""Baseline: no loop. The same human expressions teach, for as many updates; masks alone teach nothing."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+model.update(bridges=[])

@@ -1,0 +1,10 @@
+"""Ablation: straight-through tokens instead of soft ones (biased gradient)."""
+
+from mmengine.config import read_base
+
+from projects.mask_caption_sft.models.bridges import StraightThroughBridge
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+model.update(bridges=[dict(type=StraightThroughBridge)])
