@@ -5,9 +5,10 @@ python tools/quickstart_table.py work_dirs/quickstart
 
 import _root  # noqa: F401
 import argparse
-import json
 import sys
 from pathlib import Path
+
+from projects.mask_caption_sft.reporting.run_log import pictures, read_run
 
 ROWS = {
     'mask -> caption -> mask\' IoU': 'mask_cycle/second_view_iou',
@@ -22,33 +23,27 @@ ROWS = {
 LOSSES = ('loss', 'loss_iou', 'loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_kl')
 
 
-def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
-    """Training and validation rows of the newest run's ``scalars.json``."""
-    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    if not files:
-        sys.exit(f'error: {work_dir} holds no */vis_data/scalars.json. Train first: bash tools/quickstart.sh')
-    rows = [json.loads(line) for line in files[-1].read_text().splitlines()]
-    return [r for r in rows if 'loss' in r], [r for r in rows if 'mask_cycle/counted' in r]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('work_dir', type=Path)
     work_dir = parser.parse_args().work_dir
-    train, val = read_scalars(work_dir)
+    try:
+        log = read_run(work_dir)
+    except FileNotFoundError as error:
+        sys.exit(f'error: {error}')
+    before, after = log.first_val, log.last_val
+    train = [row for _, row in sorted(log.train.items())]
     print(f'\n{"":<34}{"before":>9}{"after":>9}')
     for title, key in ROWS.items():
-        print(f'{title:<34}{val[0].get(key, float("nan")):>9.3f}{val[-1].get(key, float("nan")):>9.3f}')
+        print(f'{title:<34}{before.get(key, float("nan")):>9.3f}{after.get(key, float("nan")):>9.3f}')
     print(f'\n{"training":<34}{"first":>9}{"last":>9}')
     for key in LOSSES:
         print(f'{key:<34}{train[0].get(key, float("nan")):>9.3f}{train[-1].get(key, float("nan")):>9.3f}')
-    pictures = sorted(
-        work_dir.glob('*/vis_data/vis_image/samples_*.png'), key=lambda path: path.stat().st_mtime
-    )
-    print(f'\nheld-out regions: {val[-1]["mask_cycle/counted"]:.0f}')
-    print(f"picture (image1 + mask1, caption, image2 + mask'): {pictures[-1] if pictures else 'none'}")
+    drawn = pictures(work_dir)
+    print(f'\nheld-out regions: {after["mask_cycle/counted"]:.0f}')
+    print(f"picture (image1 + mask1, caption, image2 + mask'): {drawn[-1] if drawn else 'none'}")
 
 
 if __name__ == '__main__':

@@ -1,0 +1,1 @@
+"""What runs have logged, as tables, curves and pages."""

@@ -1,0 +1,68 @@
+"""Several configs, several seeds: one table and one plot."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from .run_log import RunLog
+
+COLUMNS = {
+    'second view': 'mask_cycle/second_view_iou',
+    'same view': 'mask_cycle/same_view_iou',
+    'shuffled': 'mask_cycle/shuffled_iou',
+    'blank': 'mask_cycle/blank_iou',
+    'picked': 'mask_cycle/confuser_accuracy',
+    'cIoU': 'ref_seg/cIoU',
+    'mIoU': 'ref_seg/mIoU',
+    'CIDEr': 'region_caption/CIDEr',
+    'words': 'mask_cycle/caption_len',
+    'top share': 'mask_cycle/top_caption_share',
+}
+
+
+def results_table(runs: dict[str, Sequence[RunLog]]) -> str:
+    """Mean and standard deviation over seeds after training, as Markdown; the base in the first row.
+
+    Args:
+        runs: Title -> one log per seed.
+    """
+    lines = [
+        '| | seeds | ' + ' | '.join(COLUMNS) + ' |',
+        '|---|---|' + '---|' * len(COLUMNS),
+    ]
+    before = [log.first_val for logs in runs.values() for log in logs][:1]
+    lines.append(_row('base, before training', before))
+    lines += [_row(title, [log.last_val for log in logs]) for title, logs in runs.items()]
+    return '\n'.join(lines)
+
+
+def _row(title: str, rows: Sequence[dict[str, float]]) -> str:
+    cells = [_cell([row[name] for row in rows if name in row]) for name in COLUMNS.values()]
+    return f'| {title} | {len(rows)} | ' + ' | '.join(cells) + ' |'
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return '-'
+    mean = statistics.fmean(values)
+    return f'{mean:.3f}' if len(values) == 1 else f'{mean:.3f} ± {statistics.stdev(values):.3f}'
+
+
+def plot_curves(runs: dict[str, Sequence[RunLog]], name: str, path: str | Path, window: int = 3) -> None:
+    """The mean over seeds of one logged value, smoothed over ``window`` rows, one line per title."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout='constrained')
+    axes = figure.subplots()
+    for title, logs in runs.items():
+        curves = [log.curve(name) for log in logs]
+        length = min((len(values) for _, values in curves), default=0)
+        if not length:
+            continue
+        means = [statistics.fmean(values[i] for _, values in curves) for i in range(length)]
+        smooth = [statistics.fmean(means[max(0, i + 1 - window) : i + 1]) for i in range(length)]
+        axes.plot(curves[0][0][:length], smooth, label=title)
+    axes.set_xlabel('update')
+    axes.set_ylabel(name)
+    axes.legend(fontsize='small')
+    figure.savefig(path, dpi=110)

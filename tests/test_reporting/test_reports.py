@@ -1,0 +1,100 @@
+"""Tables, curves and pages from what runs have logged."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from projects.mask_caption_sft.reporting.html_report import html_report
+from projects.mask_caption_sft.reporting.run_log import pictures, read_run
+from projects.mask_caption_sft.reporting.study import plot_curves, results_table
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+
+
+def write_run(folder, iou: float, loss: float = 1.0):
+    """A work dir as MMEngine leaves it: two validations, two training rows, two pictures."""
+    data = folder / '20261124_000000' / 'vis_data'
+    (data / 'vis_image').mkdir(parents=True)
+    rows = [
+        {'mask_cycle/second_view_iou': 0.3, 'mask_cycle/shuffled_iou': 0.2, 'step': 0},
+        {'loss': loss, 'loss_iou': 0.5, 'lr': 1e-4, 'signal/caption_iou': 0.3, 'step': 10},
+        {'loss': loss / 2, 'loss_iou': 0.25, 'lr': 1e-4, 'signal/caption_iou': 0.5, 'step': 20},
+        {'mask_cycle/second_view_iou': iou, 'mask_cycle/shuffled_iou': 0.2, 'step': 20},
+    ]
+    (data / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
+    (data / 'config.py').write_text('model = dict(a="<b>")\n')
+    for step in (0, 20):
+        Image.fromarray(np.full((8, 8, 3), step, np.uint8)).save(data / 'vis_image' / f'samples_{step}.png')
+    return folder
+
+
+def test_training_and_validation_rows_are_told_apart(tmp_path):
+    log = read_run(write_run(tmp_path, 0.5))
+    assert (sorted(log.train), sorted(log.val)) == ([10, 20], [0, 20])
+    assert log.curve('loss') == ([10, 20], [1.0, 0.5])
+    assert (log.first_val['mask_cycle/second_view_iou'], log.last_val['mask_cycle/second_view_iou']) == (
+        0.3,
+        0.5,
+    )
+    assert [path.name for path in pictures(tmp_path)] == ['samples_0.png', 'samples_20.png']
+
+
+def test_a_resumed_runs_rows_go_on_after_the_first(tmp_path):
+    write_run(tmp_path, 0.5)
+    data = tmp_path / '20261125_000000' / 'vis_data'
+    data.mkdir(parents=True)
+    (data / 'scalars.json').write_text(json.dumps({'loss': 7.0, 'lr': 1e-4, 'step': 20}))
+    assert read_run(tmp_path).curve('loss') == ([10, 20], [1.0, 7.0])
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'holds no \*/vis_data/scalars\.json. Train first'):
+        read_run(tmp_path)
+
+
+def test_the_table_gives_mean_and_spread_over_seeds(tmp_path):
+    logs = [read_run(write_run(tmp_path / str(seed), iou)) for seed, iou in enumerate((0.4, 0.5, 0.6))]
+    lines = results_table({'(d) full loop': logs}).splitlines()
+    assert lines[2].startswith('| base, before training | 1 | 0.300 |')
+    assert lines[3].startswith('| (d) full loop | 3 | 0.500 ± 0.100 |')
+
+
+def test_the_plot_is_a_picture(tmp_path):
+    logs = [read_run(write_run(tmp_path / 'run', 0.5))]
+    plot_curves({'one': logs, 'none': []}, 'signal/caption_iou', tmp_path / 'curves.png')
+    assert Image.open(tmp_path / 'curves.png').width > 500
+
+
+def test_the_page_is_whole_and_loads_nothing_from_elsewhere(tmp_path):
+    page = html_report(read_run(write_run(tmp_path, 0.5)))
+    sources = re.findall(r'src="([^"]{0,30})', page)
+    assert len(sources) >= 5  # losses, the cycle, the signals, two pictures
+    assert all(source.startswith('data:image/png;base64,') for source in sources)
+    assert not re.search(r'(href|src)="https?:', page)
+    for text in (
+        'mask_cycle/second_view_iou',
+        '0.300',
+        '0.500',
+        'a=&quot;&lt;b&gt;&quot;',
+        'PyTorch',
+        'iter 20',
+    ):
+        assert text in page, text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason='Chromium is not installed')
+def test_a_browser_shows_it(tmp_path):
+    page = tmp_path / 'report.html'
+    page.write_text(html_report(read_run(write_run(tmp_path / 'run', 0.5))))
+    command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--dump-dom', page.as_uri()]
+    environment = os.environ | {'HOME': str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert '<h2>Validation</h2>' in result.stdout
