@@ -18,14 +18,15 @@ def test_bytes_arrive_and_no_other_file_is_left(tmp_path):
     assert (tmp_path / 'folder' / 'iter_1.pth').read_bytes() == b'new'
 
 
-def test_a_crash_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize('step', ['os.fsync', 'os.replace'])
+def test_a_crash_while_writing_leaves_what_was_there(tmp_path, monkeypatch, step):
     target = tmp_path / 'iter_1.pth'
     target.write_bytes(b'old')
 
     def fail(*_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('os.fsync', fail)
+    monkeypatch.setattr(step, fail)
     with pytest.raises(OSError, match='No space left'):
         AtomicBackend().put(b'new', target)
     assert target.read_bytes() == b'old'

@@ -13,6 +13,7 @@ from projects.mask_caption_sft.models.bridges import (
     SoftTokenBridge,
     StraightThroughBridge,
 )
+from projects.mask_caption_sft.models.predict import upsample_mask
 from projects.mask_caption_sft.structures import BrokenRecord
 from tests.miniature import double_sa2va, miniature_batch, miniature_model, miniature_sa2va
 
@@ -262,6 +263,29 @@ def test_prediction_has_every_mask_at_the_size_of_the_truth():
     )
     assert [len(p.confusers) for p in predictions] == [2, 2, 1]
     assert [p.confuser_index for p in predictions] == [0, 1, 0]
+
+
+def test_the_controls_are_another_regions_caption_and_none():
+    model = miniature_model().eval()
+    student = model.student
+    batch = miniature_batch(WITHOUT_TEXT)
+    written = student.tokenize_answers(['the red circle', 'star'])
+    student.describe = lambda *args, **kwargs: written
+    predictions = model(batch, mode='predict')
+    features = student.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
+    for name, texts in (
+        ('caption', ['the red circle', 'star']),
+        ('caption_shuffled', ['star', 'the red circle']),
+        ('caption_blank', ['', '']),
+    ):
+        embeds, mask = student.embed_captions(student.tokenize_answers(texts))
+        logits = student.segment(
+            features, batch.image2, embeds, mask & torch.tensor(bool(texts[0]))
+        ).mask_logits
+        for row, prediction in enumerate(predictions):
+            expected = upsample_mask(logits[row], 128, prediction.mask2.shape)
+            assert torch.equal(prediction.masks[name], expected), name
+    assert not torch.equal(predictions[0].masks['caption'], predictions[0].masks['caption_shuffled'])
 
 
 def test_checkpoints_hold_what_is_trained_and_refuse_another_model():

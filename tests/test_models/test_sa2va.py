@@ -17,7 +17,10 @@ def model():
 
 @pytest.fixture(scope='module')
 def batch():
-    return miniature_batch([None, None], [None])
+    """Three regions whose prompts differ in length: one, one and four cells."""
+    batch = miniature_batch([None, None], [None])
+    batch.visual_prompts[2] = True
+    return batch
 
 
 @pytest.fixture(scope='module')
