@@ -23,9 +23,10 @@ with read_base():
 model = dict(
     type=Sa2VABaseTraining,
     sa2va=dict(type=new_sa2va, seed=0, train_all=True),
-    text_only_iters=1000,
-    mixed_iters=3000,
+    text_only_iters=800,
+    mixed_iters=2200,
     # What the human expressions of the loop's world say; the other words are for masks to teach.
+    rest_caption_ratio=0.02,
     caption_words=[
         'the',
         'thing',
@@ -44,7 +45,15 @@ model = dict(
         'middle',
     ],
 )
-sizes = dict(type=PackRegions, image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=32)
+sizes = dict(
+    type=PackRegions,
+    image_size=168,
+    grounding_size=128,
+    grid_size=6,
+    max_tiles=1,
+    mask_size=32,
+    mask_sampling='nearest-exact',
+)
 train_dataloader = dict(
     batch_size=6,
     num_workers=1,
@@ -73,9 +82,9 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type=CosineAnnealingLR, T_max=7900, eta_min=5e-6, by_epoch=False, begin=100, end=8000),
+    dict(type=CosineAnnealingLR, T_max=5900, eta_min=5e-6, by_epoch=False, begin=100, end=6000),
 ]
-train_cfg = dict(by_epoch=False, max_iters=8000)
+train_cfg = dict(by_epoch=False, max_iters=6000)
 default_hooks['logger'].update(interval=25)
 default_hooks['checkpoint'].update(interval_updates=1000, max_keep_ckpts=1, save_best=None)
 default_hooks['early_stopping'] = None

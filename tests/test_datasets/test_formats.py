@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs
-from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView, shrink_masks
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
 
 SIZES = dict(image_size=56, grounding_size=128, grid_size=2, max_tiles=1)
@@ -195,6 +195,23 @@ def test_regions_can_be_chosen_by_area(written):
     areas = sorted(sample.view1.masks.mean((1, 2)))
     kept = ChooseRegions(None, min_area_ratio=areas[1]).transform({'sample': sample})['sample']
     assert len(kept.expressions) == len(areas) - 1
+
+
+def test_masks_shrunk_at_their_centres_stay_where_they_are():
+    mask = torch.zeros(1, 64, 64).bool()
+    mask[:, 16:40, 8:32] = True
+
+    def centre(mode):
+        rows = shrink_masks(mask, 8, mode)[0].nonzero().float() + 0.5
+        return (rows.mean(0) / 8).tolist()
+
+    assert centre('nearest-exact') == pytest.approx([28 / 64, 20 / 64])
+    odd = torch.zeros(1, 64, 64).bool()
+    odd[:, 4:20, 4:20] = True  # borders in the middle of cells: 'nearest' moves it
+    assert shrink_masks(odd, 8, 'nearest')[0].nonzero().min() == 1
+    assert shrink_masks(odd, 8, 'nearest-exact')[0].nonzero().min() == 0
+    with pytest.raises(ValueError, match="mask_sampling='bilinear' is not one of"):
+        PackRegions(mask_sampling='bilinear')
 
 
 def test_it_reads_the_real_sav_pairs(shared_dir):

@@ -9,7 +9,7 @@ with read_base():
     from .refcoco_val import *
 
 _tiny = dict(image_size=168, grounding_size=128, grid_size=6, max_tiles=1)
-tiny_sizes = dict(type=PackRegions, mask_size=32, **_tiny)
+tiny_sizes = dict(type=PackRegions, mask_size=32, mask_sampling='nearest-exact', **_tiny)
 tiny_val_sizes = dict(type=PackRegions, mask_size=None, **_tiny)
 tiny_pipeline = [
     dict(type=ChooseRegions, max_regions=4),

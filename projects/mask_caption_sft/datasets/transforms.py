@@ -155,6 +155,10 @@ class PackRegions(BaseTransform):
         grid_size: Side of a tile's grid of image tokens.
         max_tiles: Most ViT tiles per image, not counting the thumbnail.
         mask_size: Side of the ground truth; None keeps the image's own size (validation).
+        mask_sampling: ``'nearest'`` is upstream's way: it takes the top-left pixel of each
+            cell, half a cell away from where the mask is drawn again. At 256 that is 0.2 %
+            of the side; at the 32 of a tiny model it costs a third of the IoU, and
+            ``'nearest-exact'`` takes the pixel at the centre.
     """
 
     def __init__(
@@ -164,7 +168,11 @@ class PackRegions(BaseTransform):
         grid_size: int = 16,
         max_tiles: int = 12,
         mask_size: int | None = 256,
+        mask_sampling: str = 'nearest',
     ) -> None:
+        if mask_sampling not in ('nearest', 'nearest-exact'):
+            raise ValueError(f"mask_sampling={mask_sampling!r} is not one of 'nearest', 'nearest-exact'.")
+        self.mask_sampling = mask_sampling
         self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
         self.max_tiles, self.mask_size = max_tiles, mask_size
 
@@ -184,13 +192,18 @@ class PackRegions(BaseTransform):
             pixel_values=tile_image(image, self.image_size, self.max_tiles),
             g_pixel_values=grounding_pixels(image, self.grounding_size),
             visual_prompts=visual_prompt_grid(masks, self.grid_size),
-            masks=masks if self.mask_size is None else shrink_masks(masks, self.mask_size),
+            masks=self._shrink(masks),
         )
 
+    def _shrink(self, masks: Tensor) -> Tensor:
+        if self.mask_size is None:
+            return masks
+        return shrink_masks(masks, self.mask_size, self.mask_sampling)
 
-def shrink_masks(masks: Tensor, size: int) -> Tensor:
-    """Masks ``[N, H, W]`` as ``[N, size, size]`` by nearest; one that vanishes keeps a pixel."""
-    resized = F.interpolate(masks[:, None].float(), (size, size))[:, 0].bool()
+
+def shrink_masks(masks: Tensor, size: int, mode: str = 'nearest') -> Tensor:
+    """Masks ``[N, H, W]`` as ``[N, size, size]``; one that vanishes keeps a pixel."""
+    resized = F.interpolate(masks[:, None].float(), (size, size), mode=mode)[:, 0].bool()
     vanished = ~resized.flatten(1).any(1) & masks.flatten(1).any(1)
     if vanished.any():
         resized[vanished] = visual_prompt_grid(masks[vanished], size)
