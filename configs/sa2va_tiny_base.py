@@ -87,4 +87,4 @@ param_scheduler = [
 train_cfg = dict(by_epoch=False, max_iters=6000)
 default_hooks['logger'].update(interval=25)
 default_hooks['checkpoint'].update(interval_updates=1000, max_keep_ckpts=1, save_best=None)
-default_hooks['early_stopping'] = None
+default_hooks.pop('early_stopping')

@@ -16,6 +16,7 @@ def test_a_config_declares_a_run(path):
     config = Config.fromfile(path)
     assert {'model', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks'} <= config.keys()
     assert Config.fromstring(config.pretty_text, '.py').model.type is not None
+    assert None not in config.default_hooks.values()  # the Runner wants them left out
 
 
 def test_the_4b_config_has_the_values_of_the_method():
