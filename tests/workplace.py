@@ -39,10 +39,13 @@ class Workplace:
         assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         return result
 
-    def train(self, work_dir: str, max_iters: int, *args: str, options: tuple[str, ...] = ()):
+    def train(
+        self, work_dir: str, max_iters: int, *args: str, options: tuple[str, ...] = (), validate: bool = True
+    ):
         """``tools/train.py`` on the tiny config, shortened."""
+        short = [option for option in SHORT if validate or not option.startswith('val_dataloader')]
         tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--work-dir', work_dir]
-        shortened = ['--cfg-options', f'train_cfg.max_iters={max_iters}', *SHORT, *options]
+        shortened = ['--cfg-options', f'train_cfg.max_iters={max_iters}', *short, *options]
         return self.call(*tool, *args, *shortened)
 
     def scalars(self, work_dir: str) -> list[dict]:

@@ -81,6 +81,29 @@ def test_resume_goes_on_with_the_saved_teacher_and_does_not_validate_again(train
     assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith('student.'))
 
 
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(trained):
+    """Same batches, same losses, same weights, with the random parts of the loop switched on."""
+    options = (
+        'model.sa2va.lora.lora_dropout=0.1',
+        'model.num_points=100',
+        'train_dataloader.dataset.datasets.openimages=None',
+    )
+    without_val = ('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
+    trained.train('whole', 4, options=(*options, *without_val), validate=False)
+    trained.train('halves', 2, options=(*options, *without_val), validate=False)
+    trained.train('halves', 4, '--resume', options=(*options, *without_val), validate=False)
+
+    def losses(work_dir):
+        rows = [row for row in trained.scalars(work_dir) if 'loss' in row and row['step'] > 2]
+        timed = ('time', 'data_time', 'memory')
+        return [{name: row[name] for name in row if name not in timed} for row in rows]
+
+    assert len(losses('whole')) == 2
+    assert losses('halves') == losses('whole')
+    whole, halves = (load(trained.folder / name / 'iter_4.pth')['state_dict'] for name in ('whole', 'halves'))
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
 def test_two_processes_train_save_and_resume(workplace):
     def train(max_iters: int, *args: str):
         script = str(ROOT / 'tools' / 'dist_train.sh')

@@ -4,6 +4,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from PIL import Image
 
 from ..structures import BrokenRecord, RegionSample
+from .seeding import numpy_seed
 from .transforms import RawSample
 
 #: What a damaged file makes the readers raise; anything else is an error of the program.
@@ -32,7 +34,7 @@ class RegionDataset(BaseDataset):
         name: Key in logs and messages; the mix sets it.
         max_samples: Use the first so many records only.
         seed: Makes every draw of a record the same each time (validation);
-            None draws anew, following the worker's seed.
+            None leaves the seeding to the mix.
         pipeline: Transforms of ``datasets.transforms``.
     """
 
@@ -95,17 +97,13 @@ class RegionDataset(BaseDataset):
         if not self._fully_initialized:
             self.full_init()
         record = self.get_data_info(index)
-        state = np.random.get_state()
-        if self.seed is not None:
-            np.random.seed((self.seed * 1_000_003 + index) % 2**32)
+        seeded = nullcontext() if self.seed is None else numpy_seed(self.seed, index)
         try:
-            return self.pipeline({'sample': self.read_record(record)})['sample']
+            with seeded:
+                return self.pipeline({'sample': self.read_record(record)})['sample']
         except RECORD_ERRORS as error:
             reason = f'{type(error).__name__}: {error}'
             return BrokenRecord(self.name, record['sample_id'], reason)
-        finally:
-            if self.seed is not None:
-                np.random.set_state(state)
 
 
 def read_image(path: str | Path) -> np.ndarray:

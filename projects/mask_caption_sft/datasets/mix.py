@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ..structures import BrokenRecord, RegionSample
 from .base import RegionDataset
+from .seeding import numpy_seed
 
 _BLOCK_LEN = 1000
 
@@ -20,8 +21,8 @@ _BLOCK_LEN = 1000
 class RegionMix(Dataset):
     """Datasets by name, each with its share of the draws.
 
-    A draw is a number; the same number always gives the same record, so a run
-    can be resumed at any draw. Within a block of 1000 draws the shares are
+    A draw is a number; the same number always gives the same sample, crops and chosen
+    regions included, so a run can be resumed at any draw. Within a block of 1000 draws the shares are
     exact, in a shuffled order. Each dataset is walked without repetition, in
     another order each time round.
 
@@ -81,7 +82,8 @@ class RegionMix(Dataset):
 
     def __getitem__(self, draw: int) -> RegionSample | BrokenRecord:
         name, index = self.locate(draw)
-        return self.datasets[name][index]
+        with numpy_seed(self.seed, draw):
+            return self.datasets[name][index]
 
     def _make_block(self, block: int) -> list[tuple[int, int]]:
         labels = np.repeat(np.arange(len(self.counts)), self.counts)

@@ -1,10 +1,18 @@
 """A training loop over draws, its length given in epochs or iterations."""
 
+from typing import Any
+
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+from ..datasets.mix import DrawSampler
 
 
 class DrawTrainLoop(IterBasedTrainLoop):
     """MMEngine's iteration loop, with ``max_epochs`` as another way to say ``max_iters``.
+
+    A resumed run starts at its next draw at once: the parent would read, and throw away,
+    every batch that was trained before.
 
     Args:
         max_iters: Iterations, or
@@ -29,3 +37,25 @@ class DrawTrainLoop(IterBasedTrainLoop):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         iters = max_iters if max_epochs is None else max(1, round(max_epochs * len(dataloader)))
         super().__init__(runner, dataloader, iters, **kwargs)
+
+    def run(self) -> None:
+        """Train to the end, from the draw after the last one that was trained."""
+        done, sampler = self._iter, self.dataloader.sampler
+        if done > 0 and isinstance(sampler, DrawSampler):
+            sampler.start = done * self.dataloader.batch_size * sampler.world_size
+            self.runner.logger.info(f'Resuming at draw {sampler.start} of the mix.')
+            self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, done)
+        super().run()
+
+
+class _AlreadyAdvanced:
+    """A loader's batches, after ``steps`` calls that cost nothing: the parent's own advance."""
+
+    def __init__(self, dataloader: DataLoader, steps: int) -> None:
+        self.steps, self.iterator = steps, iter(dataloader)
+
+    def __next__(self) -> Any:
+        if self.steps > 0:
+            self.steps -= 1
+            return None
+        return next(self.iterator)

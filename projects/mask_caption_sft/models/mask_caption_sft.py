@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -78,7 +79,7 @@ class MaskCaptionSFT(BaseModel):
             )
         self.max_caption_len, self.gate_iou, self.num_points = max_caption_len, gate_iou, num_points
         self.segment_with, self.predict_with = segment_with, predict_with
-        self.signal_interval, self._num_iters = signal_interval, 0
+        self.signal_interval = signal_interval
         keep_trained_only(self)
 
     @property
@@ -119,7 +120,6 @@ class MaskCaptionSFT(BaseModel):
         A region with an expression skips *describe*. Every loss has a graph
         even where no region contributes to it.
         """
-        self._num_iters += 1
         anchor = next(self.student.text_hidden_fcs.parameters()).sum() * 0.0
         table = LossTable(self.loss_weights, anchor)
         logs: dict[str, Any] = {}
@@ -133,7 +133,13 @@ class MaskCaptionSFT(BaseModel):
 
     def is_signal_iter(self) -> bool:
         """Whether the cheat signals are read in this iteration."""
-        return self.training and (self._num_iters - 1) % self.signal_interval == 0
+        return self.training and self._current_iter() % self.signal_interval == 0
+
+    @staticmethod
+    def _current_iter() -> int:
+        """The run's own count (0 outside a run), which a resume continues."""
+        hub = MessageHub.get_current_instance()
+        return int(hub.runtime_info.get('iter', 0))
 
 
 class _LossStep:
