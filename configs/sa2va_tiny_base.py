@@ -26,7 +26,7 @@ model = dict(
     text_only_iters=800,
     mixed_iters=2200,
     # What the human expressions of the loop's world say; the other words are for masks to teach.
-    rest_caption_ratio=0.25,
+    rest_caption_ratio=0.12,
     caption_words=[
         'the',
         'thing',

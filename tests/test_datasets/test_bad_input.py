@@ -68,15 +68,24 @@ def test_an_unknown_label_is_named_with_its_line(folder):
     root = folder('openimages')
     table = root / 'train-annotations-object-segmentation.csv'
     rewrite_rows(table, lambda rows: rows[2].__setitem__(2, '/m/unheard'))
-    with pytest.raises(ValueError, match=r"line 3: label '/m/unheard' is not in oidv7-class"):
-        OpenImages(data_root=str(root))
+    dataset = OpenImages(data_root=str(root))
+    reason = broken_reason(dataset, len(dataset) - 1)
+    assert "line 3: label '/m/unheard' is not in oidv7-class" in reason
 
 
 def test_a_short_row_is_named_with_its_line(folder):
     root = folder('openimages')
     table = root / 'train-annotations-object-segmentation.csv'
     rewrite_rows(table, lambda rows: rows.__setitem__(1, rows[1][:1]))
-    with pytest.raises(ValueError, match='line 2: MaskPath, ImageID or LabelName is missing'):
+    dataset = OpenImages(data_root=str(root))
+    assert 'line 2: MaskPath, ImageID or LabelName is missing' in broken_reason(dataset, len(dataset) - 1)
+
+
+def test_a_table_of_another_release_does_not_start_a_run(folder):
+    root = folder('openimages')
+    table = root / 'train-annotations-object-segmentation.csv'
+    rewrite_rows(table, lambda rows: [row.__setitem__(2, '/m/old') for row in rows[1:]])
+    with pytest.raises(ValueError, match=r'11 of 11 rows are faulty; the first: .*line 2: label'):
         OpenImages(data_root=str(root))
 
 

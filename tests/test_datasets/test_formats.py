@@ -89,7 +89,7 @@ def test_sa1b_filters_masks_by_their_scores(folder):
     path.write_text(json.dumps(content))
     total = len(content['annotations'])
     assert len(raw(SA1B(data_root=str(root))).expressions) == total - 1
-    strict = SA1B(data_root=str(root), min_predicted_iou=0.9, min_stability_score=0.9)
+    strict = SA1B(data_root=str(root), mask_filter=dict(min_predicted_iou=0.9, min_stability_score=0.9))
     assert len(raw(strict).expressions) == total - 3 if total > 3 else True
 
 

@@ -1,6 +1,9 @@
 """What all datasets share: reading one record, and saying what is wrong with it."""
 
+import errno
+import logging
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,10 +13,12 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 from PIL import Image
 
 from ..structures import BrokenRecord, RegionSample
 from .seeding import numpy_seed
+from .skip_list import SKIP_LIST, read_skip_list
 from .transforms import RawSample
 
 #: What a damaged file makes the readers raise; anything else is an error of the program.
@@ -23,11 +28,17 @@ RECORD_ERRORS = (
 )  # fmt: skip
 
 
+#: What a failing disk or network mount says; a damaged file says something else.
+_DISK_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EREMOTEIO}
+_RETRY_SECONDS = 0.5
+
+
 class RegionDataset(BaseDataset):
     """A list of records; a subclass lists them and reads one.
 
     A record that cannot be read becomes a :class:`BrokenRecord` with its name
-    and the reason. It is never replaced by another one.
+    and the reason. It is never replaced by another one. A disk that fails while it is
+    read is asked again ``num_retries`` times first.
 
     Args:
         data_root: Folder of the dataset.
@@ -36,6 +47,9 @@ class RegionDataset(BaseDataset):
         seed: Makes every draw of a record the same each time (validation);
             None leaves the seeding to the mix.
         pipeline: Transforms of ``datasets.transforms``.
+        skip_list: Records that are left out, as ``tools/verify_datasets.py`` writes them;
+            below ``data_root``. The default need not exist.
+        num_retries: Further tries after an I/O error of the disk.
     """
 
     #: What the folder should look like, and where it comes from; for messages.
@@ -49,9 +63,14 @@ class RegionDataset(BaseDataset):
         seed: int | None = None,
         pipeline: Sequence[Any] = (),
         lazy_init: bool = False,
+        skip_list: str = SKIP_LIST,
+        num_retries: int = 2,
         **kwargs: Any,
     ) -> None:
         self.name = name or type(self).__name__.lower()
+        self.skip_list, self.num_retries = skip_list, num_retries
+        self.lazy: Sequence[dict] | None = None
+        self._fully_initialized = False
         self.max_samples, self.seed = max_samples, seed
         super().__init__(
             data_root=data_root,
@@ -76,6 +95,49 @@ class RegionDataset(BaseDataset):
             )
         return records
 
+    def full_init(self) -> None:
+        """List the records, or open what lists them without holding them (:meth:`lazy_records`)."""
+        if not self._fully_initialized and Path(self.data_root).is_dir():
+            self.lazy = self.lazy_records()
+            self._fully_initialized = self.lazy is not None
+        super().full_init()
+
+    def lazy_records(self) -> Sequence[dict] | None:
+        """Records that are made when they are drawn, where the dataset has an index; else None."""
+        return None
+
+    def filter_data(self) -> list[dict]:
+        """BaseDataset's filter: leaves out what the skip-list names."""
+        skipped = self.skipped_ids()
+        kept = [record for record in self.data_list if self.short_id(record['sample_id']) not in skipped]
+        if not kept:
+            raise ValueError(f'every record of dataset {self.name!r} is in {self.skip_list}.')
+        return kept
+
+    def short_id(self, sample_id: str) -> str:
+        """A record's name without ``data_root``, as it is in the skip-list."""
+        return sample_id.removeprefix(str(self.data_root).rstrip('/') + '/')
+
+    def skipped_ids(self) -> set[str]:
+        """Short ids in the skip-list."""
+        path = Path(self.data_root) / self.skip_list
+        if not path.exists() and self.skip_list == SKIP_LIST:
+            return set()
+        skipped = read_skip_list(self.check_path(path))
+        print_log(f'{self.name}: {path} leaves out {len(skipped)} records.', 'current')
+        return skipped
+
+    def __len__(self) -> int:
+        if not self._fully_initialized:
+            self.full_init()
+        return super().__len__() if self.lazy is None else len(self.lazy)
+
+    def get_data_info(self, idx: int) -> dict:
+        """A record by position."""
+        if not self._fully_initialized:
+            self.full_init()
+        return super().get_data_info(idx) if self.lazy is None else self.lazy[idx]
+
     def _expectation(self) -> str:
         return f'{self.LAYOUT} From: {self.SOURCE}. Set data_root in the config, or see docs/datasets.md.'
 
@@ -94,16 +156,25 @@ class RegionDataset(BaseDataset):
         return Path(path)
 
     def __getitem__(self, index: int) -> RegionSample | BrokenRecord:
-        if not self._fully_initialized:
-            self.full_init()
         record = self.get_data_info(index)
         seeded = nullcontext() if self.seed is None else numpy_seed(self.seed, index)
         try:
             with seeded:
-                return self.pipeline({'sample': self.read_record(record)})['sample']
+                return self.pipeline({'sample': self._read_patiently(record)})['sample']
         except RECORD_ERRORS as error:
             reason = f'{type(error).__name__}: {error}'
             return BrokenRecord(self.name, record['sample_id'], reason)
+
+    def _read_patiently(self, record: dict) -> RawSample:
+        for _ in range(self.num_retries):
+            try:
+                return self.read_record(record)
+            except OSError as error:
+                if error.errno not in _DISK_ERRORS:
+                    raise
+                print_log(f'{record["sample_id"]}: {error}; trying again', 'current', logging.WARNING)
+                time.sleep(_RETRY_SECONDS)
+        return self.read_record(record)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -116,4 +187,5 @@ def read_image(path: str | Path) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(image.convert('RGB'))
     except (OSError, SyntaxError) as error:
-        raise OSError(f'{path} cannot be read as an image ({error})') from error
+        number = getattr(error, 'errno', None)
+        raise OSError(number, f'{path} cannot be read as an image ({error})') from error
