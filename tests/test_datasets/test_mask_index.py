@@ -145,7 +145,9 @@ def test_an_interrupted_build_goes_on(folder, monkeypatch):
     class ThisProcess:
         """A pool whose workers are seen by monkeypatch, and whose failures arrive."""
 
-        def __init__(self, _): ...
+        def __init__(self, _, initializer, args):
+            initializer(*args)
+
         def __enter__(self):
             return self
 

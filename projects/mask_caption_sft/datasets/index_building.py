@@ -16,6 +16,7 @@ from mmengine.utils import ProgressBar
 
 from .mask_index import COLUMNS, FORMAT_VERSION
 from .name_column import write_names
+from .parallel import call_task, set_task
 
 _DEFAULTS = {'predicted_iou': 1.0, 'stability_score': 1.0, 'touches_border': False, 'label': -1}
 
@@ -75,8 +76,8 @@ def build_index(
     todo = [i for i in range(len(tasks)) if not _part_path(parts, i).exists()]
     bar = ProgressBar(max(1, len(todo)))
     run = partial(_run_task, parts, make_part)
-    with multiprocessing.Pool(num_workers) as pool:
-        for _ in pool.imap_unordered(run, [(i, tasks[i]) for i in todo]):
+    with multiprocessing.Pool(num_workers, set_task, (run,)) as pool:
+        for _ in pool.imap_unordered(call_task, [(i, tasks[i]) for i in todo]):
             bar.update()
     print()
     merged = folder.with_name(f'{folder.name}.new')

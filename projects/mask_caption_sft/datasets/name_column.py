@@ -26,6 +26,9 @@ class NameColumn(Sequence[str]):
         with self.path.open('rb') as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b''
 
+    def __reduce__(self):
+        return NameColumn, (self.path.parent, self.path.stem)
+
     def __len__(self) -> int:
         return len(self.ends)
 

@@ -1,0 +1,65 @@
+"""Packs a dataset of a config to LMDB: one file instead of millions.
+
+    python tools/pack_dataset.py configs/mask_caption_sft_4b.py sav data/sav_packed --workers 32
+
+Images that are files keep their bytes; frames of npz pairs become JPEG (--frames png for no loss), and the
+loss is measured and printed. An interrupted run goes on. To train on it, override two keys:
+train_dataloader.dataset.datasets.sav.data_root, and its type with PackedRegions in a config.
+"""
+
+import _root  # noqa: F401
+import argparse
+import json
+import sys
+
+from mmengine.config import Config
+
+from projects.mask_caption_sft.datasets.pack_writing import write_pack
+from projects.mask_caption_sft.datasets.packed import PackedRegions
+from projects.mask_caption_sft.datasets.packing import EVERYTHING, FrameEncoding, PackTask, encoding_loss
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('name', help='of the dataset in the mix (or in the validation set with --val)')
+    parser.add_argument('out', help='folder of the pack')
+    parser.add_argument('--val', action='store_true', help='the dataset of val_dataloader')
+    parser.add_argument('--frames', choices=['jpeg', 'png'], default='jpeg')
+    parser.add_argument('--quality', type=int, default=95, help='of JPEG frames')
+    parser.add_argument('--workers', type=int, default=2)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = Config.fromfile(args.config)
+    datasets = (config.val_dataloader if args.val else config.train_dataloader).dataset.datasets
+    if datasets.get(args.name) is None:
+        sys.exit(f'error: no dataset {args.name!r}; the config has {", ".join(datasets)}.')
+    declared = {k: v for k, v in datasets[args.name].items() if k not in ('weight', 'repeats', 'pipeline')}
+    kind = declared.pop('type')
+    try:
+        dataset = kind(name=args.name, **(declared | EVERYTHING.get(kind.__name__, {})))
+        task = PackTask(dataset, FrameEncoding(args.frames, args.quality))
+        source = {'dataset': kind.__name__, 'frames': args.frames, 'quality': args.quality} | {
+            key: repr(value) for key, value in sorted(declared.items())
+        }
+        manifest = write_pack(args.out, range(len(dataset)), task, source, args.workers)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(json.dumps(manifest, indent=1))
+    if manifest['records']:
+        loss = encoding_loss(dataset, PackedRegions(data_root=args.out, max_masks=None))
+        print(
+            f'pixels: mean absolute error {loss["mean_abs_error"]:.3f} of 255, '
+            f'lowest PSNR {loss["psnr"]:.1f} dB'
+        )
+    if manifest['broken']:
+        print(f'{manifest["broken"]} records were not packed: {args.out}/not_packed.jsonl')
+
+
+if __name__ == '__main__':
+    main()

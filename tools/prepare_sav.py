@@ -1,0 +1,98 @@
+"""Cuts SA-V as released (videos and masklets) into pairs of frames for training.
+
+    python tools/prepare_sav.py --videos data/sav_train --out data/sav_packed --workers 32
+
+Reads {id}.mp4 with {id}_manual.json and {id}_auto.json in any subfolder. Annotation i is video frame 4 i;
+each video is decoded once, in order. Writes a pack (``PackedRegions``) or, with --format npz, the pairs that
+``SAVPairs`` reads. The same seed gives the same pairs; an interrupted run goes on; broken files are listed in
+{out}/not_packed.jsonl.
+"""
+
+import _root  # noqa: F401
+import argparse
+import json
+import multiprocessing
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from mmengine.utils import ProgressBar
+
+from projects.mask_caption_sft.datasets.pack_writing import write_pack
+from projects.mask_caption_sft.datasets.packing import FrameEncoding
+from projects.mask_caption_sft.datasets.parallel import call_task, set_task
+from projects.mask_caption_sft.datasets.sav_preparing import PrepareVideo
+from projects.mask_caption_sft.datasets.sav_video import PairOptions
+from projects.mask_caption_sft.datasets.skip_list import write_skip_list
+
+
+def parse_args() -> argparse.Namespace:
+    default = PairOptions()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--videos', type=Path, required=True)
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--format', choices=['lmdb', 'npz'], default='lmdb')
+    parser.add_argument('--pairs-per-masklet', type=int, default=default.pairs_per_masklet)
+    parser.add_argument(
+        '--frame-distance', type=int, nargs=2, default=default.frame_distance, metavar=('LEAST', 'MOST'),
+        help='video frames (24 per second) between the two views',
+    )  # fmt: skip
+    parser.add_argument('--min-area-ratio', type=float, default=default.min_area_ratio)
+    parser.add_argument('--max-area-change', type=float, default=default.max_area_change)
+    parser.add_argument('--max-aspect-change', type=float, default=default.max_aspect_change)
+    parser.add_argument('--kinds', nargs='+', choices=default.kinds, default=default.kinds)
+    parser.add_argument('--max-side', type=int, default=1024, help='shrink larger frames; 0 for never')
+    parser.add_argument('--frames', choices=['jpeg', 'png'], default='jpeg')
+    parser.add_argument('--quality', type=int, default=95)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2)
+    return parser.parse_args()
+
+
+def write_pairs(out: Path, videos: list[str], task: PrepareVideo, num_workers: int) -> int:
+    """npz pairs; those that are there are not written again. Returns how many there are."""
+    broken: list[tuple[str, str]] = []
+    bar = ProgressBar(len(videos))
+    with multiprocessing.Pool(num_workers, set_task, (task,)) as pool:
+        for _, faults in pool.imap(call_task, videos):
+            broken += faults
+            bar.update()
+    print()
+    out.mkdir(parents=True, exist_ok=True)
+    write_skip_list(out / 'not_packed.jsonl', broken)
+    return sum(1 for _ in out.rglob('masklet_data_*.npz'))
+
+
+def main() -> None:
+    args = parse_args()
+    names = ('pairs_per_masklet', 'min_area_ratio', 'max_area_change', 'max_aspect_change', 'seed')
+    options = PairOptions(
+        frame_distance=(args.frame_distance[0], args.frame_distance[1]), kinds=tuple(args.kinds),
+        **{name: getattr(args, name) for name in names},
+    )  # fmt: skip
+    videos = sorted(str(path) for path in args.videos.rglob('*.mp4'))
+    if not videos:
+        sys.exit(
+            f'error: no *.mp4 in {args.videos}. SA-V: https://ai.meta.com/datasets/segment-anything-video'
+        )
+    task = PrepareVideo(
+        str(args.videos), options, args.max_side, FrameEncoding(args.frames, args.quality),
+        str(args.out) if args.format == 'npz' else None,
+    )  # fmt: skip
+    if args.format == 'npz':
+        print(f'{write_pairs(args.out, videos, task, args.workers)} pairs in {args.out}')
+    else:
+        source = {'dataset': 'SA-V', 'max_side': args.max_side, **asdict(task.encoding), **asdict(options)}
+        try:
+            manifest = write_pack(args.out, videos, task, source, args.workers)
+        except ValueError as error:
+            sys.exit(f'error: {error}')
+        print(json.dumps(manifest, indent=1))
+    broken = (args.out / 'not_packed.jsonl').read_text().splitlines()
+    print(f'{len(videos)} videos, {len(broken)} faults (not_packed.jsonl)')
+
+
+if __name__ == '__main__':
+    main()
