@@ -1,6 +1,7 @@
 """Each dataset reads its format on disk, and gives the one record."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -149,6 +150,70 @@ def test_refcoco_never_trains_on_a_held_out_image_of_a_set_beside_it(folder, wri
     drawn = {guarded.get_data_info(i)['image']['id'] for i in range(len(guarded))}
     assert shared not in drawn
     assert len(guarded) == len(everything) - 1
+
+
+def to_json(root, name='refs(unc).json', change=lambda refs: None):
+    path = root / 'refs(unc).p'
+    refs = pickle.loads(path.read_bytes())
+    change(refs)
+    path.unlink()
+    (root / name).write_text(json.dumps(refs))
+
+
+def test_refcoco_reads_json_refs_like_pickled_ones(written, folder):
+    root = folder('refcoco')
+    to_json(root)
+    first, second = (
+        raw(RefCOCO(data_root=str(written / 'refcoco'), every_expression=True)),
+        raw(RefCOCO(data_root=str(root), every_expression=True)),
+    )
+    assert first.expressions == second.expressions
+    assert np.array_equal(first.view1.masks, second.view1.masks)
+
+
+@pytest.mark.parametrize('place', ['train2014', 'images/train2014', '../coco2014/train2014', '.'])
+def test_refcoco_finds_images_in_nested_and_flat_folders(folder, place):
+    root = folder('refcoco')
+    images = list((root / 'coco2014' / 'train2014').iterdir())
+    (root / place).mkdir(parents=True, exist_ok=True)
+    for path in images:
+        path.rename(root / place / path.name)
+    assert raw(RefCOCO(data_root=str(root))).view1.image.shape == (180, 240, 3)
+
+
+def to_grefcoco(root):
+    """The first image's refs: the union of its first two objects, nothing, and the third alone."""
+
+    def change(refs):
+        refs[0].update(ann_id=[refs[0]['ann_id'], refs[1]['ann_id']])
+        refs[1].update(ann_id=[-1], sentences=[{'sent_id': 1, 'sent': 'the white cat'}])
+        refs[2].update(ann_id=[refs[2]['ann_id']])
+
+    to_json(root, 'grefs(unc).json', change)
+
+
+def test_grefcoco_unites_targets_and_leaves_out_expressions_that_fit_nothing(folder, written):
+    root = folder('refcoco')
+    before = raw(RefCOCO(data_root=str(root)))
+    to_grefcoco(root)
+    sample = raw(RefCOCO(data_root=str(root)))
+    assert len(sample.expressions) == len(before.expressions) - 1
+    assert 'the white cat' not in sample.expressions
+    assert np.array_equal(sample.view1.masks[0], before.view1.masks[0] | before.view1.masks[1])
+    assert np.array_equal(sample.view1.masks[1], before.view1.masks[2])
+
+
+def test_an_expression_that_fits_nothing_trains_an_empty_mask_if_told(folder):
+    root = folder('refcoco')
+    to_grefcoco(root)
+    pipeline = [ChooseRegions(None), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+    sample = RefCOCO(data_root=str(root), no_target='empty', pipeline=pipeline)[0]
+    row = sample.expressions.index('the white cat')
+    for view in (sample.view1, sample.view2):
+        assert [bool(mask.any()) for mask in view.masks] == [i != row for i in range(len(sample))]
+        assert not view.visual_prompts[row].any()
+    with pytest.raises(ValueError, match="no_target='blank' is not one of"):
+        RefCOCO(data_root=str(root), no_target='blank')
 
 
 def test_refcoco_uses_the_images_file_name_not_the_refs(written):

@@ -132,6 +132,18 @@ def test_an_empty_mask_gives_finite_losses():
     assert torch.isfinite(total_loss(miniature_model(), batch))
 
 
+def test_an_expression_that_fits_nothing_teaches_the_segmenter_and_no_caption():
+    model, batch = miniature_model(), miniature_batch(['the red one', 'the white cat'])
+    before = model.loss(batch)
+    batch.masks1[1], batch.masks2[1] = torch.zeros_like(batch.masks1[1]), torch.zeros_like(batch.masks2[1])
+    batch.visual_prompts[1] = False
+    losses = model.loss(batch)
+    assert all(torch.isfinite(value).all() for value in losses.values() if isinstance(value, torch.Tensor))
+    alone = model.loss(miniature_batch(['the red one']))
+    assert losses['loss_caption'].item() == pytest.approx(alone['loss_caption'].item(), rel=1e-4)
+    assert losses['loss_mask'].item() != before['loss_mask'].item()
+
+
 def test_a_region_with_an_expression_is_not_described():
     model = miniature_model()
     described = []

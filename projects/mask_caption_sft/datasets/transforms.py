@@ -32,16 +32,29 @@ class RawView:
 
 @dataclass
 class RawSample:
-    """What a dataset reads from disk, before transforms; ``view2`` may be missing."""
+    """What a dataset reads from disk, before transforms.
+
+    Attributes:
+        dataset, sample_id: See :class:`RegionSample`.
+        view1, view2: Two views; the second may be missing.
+        expressions: One text or None per region.
+        absent: Regions whose expression fits nothing: their empty masks are meant. Empty for none.
+    """
 
     dataset: str
     sample_id: str
     view1: RawView
     view2: RawView | None
     expressions: list[str | None] = field(default_factory=list)
+    absent: list[bool] = field(default_factory=list)
+
+    def is_absent(self) -> np.ndarray:
+        """``[N]`` bool."""
+        return np.array(self.absent or [False] * len(self.expressions), dtype=bool)
 
     def keep_regions(self, rows: list[int]) -> None:
         """Drop all regions but these."""
+        self.absent = self.is_absent()[rows].tolist()
         self.expressions = [self.expressions[i] for i in rows]
         for view in (self.view1, self.view2):
             if view is not None:
@@ -74,7 +87,7 @@ class ChooseRegions(BaseTransform):
             if view is not None:
                 area = view.masks.mean(axis=(1, 2))
                 usable &= (area > 0) & (area >= self.min_area_ratio) & (area <= self.max_area_ratio)
-        rows = np.flatnonzero(usable)
+        rows = np.flatnonzero(usable | sample.is_absent())
         if not len(rows):
             raise ValueError(
                 f'none of {len(usable)} masks is visible in both views with an area between '

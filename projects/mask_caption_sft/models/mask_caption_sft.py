@@ -191,7 +191,9 @@ class _LossStep:
         args = (self.features, self.image1, self.visual_prompts, both)
         scores = self.model.student.caption_logits(*args)
         human = self.human
-        self.table.add('loss_caption', caption_loss(scores.logits[human], scores.targets[human]))
+        # An expression that fits nothing (gRefCOCO) describes no mask.
+        is_there = self.masks1[human].flatten(1).any(1)
+        self.table.add('loss_caption', caption_loss(scores.logits[human], scores.targets[human]), is_there)
         if self.num_written and self.model.loss_weights['loss_kl'] > 0:
             self._add_kl(scores, captions)
         return scores
