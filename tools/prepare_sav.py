@@ -16,7 +16,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from projects.mask_caption_sft.datasets.pack_writing import write_pack
 from projects.mask_caption_sft.datasets.packing import FrameEncoding
@@ -54,12 +54,9 @@ def parse_args() -> argparse.Namespace:
 def write_pairs(out: Path, videos: list[str], task: PrepareVideo, num_workers: int) -> int:
     """npz pairs; those that are there are not written again. Returns how many there are."""
     broken: list[tuple[str, str]] = []
-    bar = ProgressBar(len(videos))
     with multiprocessing.Pool(num_workers, set_task, (task,)) as pool:
-        for _, faults in pool.imap(call_task, videos):
+        for _, faults in tqdm(pool.imap(call_task, videos), total=len(videos), mininterval=1):
             broken += faults
-            bar.update()
-    print()
     out.mkdir(parents=True, exist_ok=True)
     write_skip_list(out / 'not_packed.jsonl', broken)
     return sum(1 for _ in out.rglob('masklet_data_*.npz'))

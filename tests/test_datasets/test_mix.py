@@ -55,8 +55,43 @@ def test_none_drops_a_dataset_and_an_empty_mix_is_refused(declared):
 
 def test_a_weight_of_zero_is_refused_with_the_mend(declared):
     declared['sav']['weight'] = 0
-    with pytest.raises(ValueError, match=r"positive, got \{'sav': 0\.0\}. Set a dataset to None"):
+    with pytest.raises(ValueError, match=r"positive, got \{'sav': 0\}. Set a dataset to None"):
         RegionMix(declared)
+
+
+def test_without_weights_the_records_times_repeats_decide(declared):
+    for config in declared.values():
+        config.pop('weight')
+    assert RegionMix(declared).counts == [500, 500]
+    declared['sav']['repeats'] = 3
+    mix = RegionMix(declared)
+    assert mix.counts == [750, 250]
+    assert len(mix) == 3 * 3 + 3
+    declared['sa1b']['weight'] = 1.0
+    with pytest.raises(ValueError, match=r"Datasets \['sav'\] have no weight and others do"):
+        RegionMix(declared)
+
+
+def test_repeats_count_in_the_length_of_an_epoch_where_weights_decide_the_shares(declared):
+    declared['sa1b']['repeats'] = 10
+    mix = RegionMix(declared)
+    assert mix.counts == [750, 250]
+    assert len(mix) == 3 + 30
+    declared['sa1b']['repeats'] = 0.5
+    with pytest.raises(ValueError, match='repeats must be positive whole numbers'):
+        RegionMix(declared)
+
+
+def test_a_draw_is_the_same_sample_on_any_worker(declared):
+    """Crops and chosen regions too: they do not depend on what was drawn before."""
+    mix = RegionMix(declared)
+    first = [mix[draw] for draw in range(8)]
+    again = [mix[draw] for draw in reversed(range(8))][::-1]
+    for one, two in zip(first, again):
+        assert torch.equal(one.view2.pixel_values, two.view2.pixel_values)
+        assert torch.equal(one.view2.masks, two.view2.masks)
+    crops = {float(sample.view2.pixel_values.sum()) for sample in first}
+    assert len(crops) > 4
 
 
 def test_a_tiny_weight_still_has_a_draw_per_block(declared):

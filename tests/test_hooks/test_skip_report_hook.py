@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import pytest
 
 from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.datasets.skip_list import read_skip_list
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
 from projects.mask_caption_sft.structures import BrokenRecord
 from tests.miniature import miniature_sample
 
 
 @pytest.fixture
-def runner(caplog):
+def runner(caplog, tmp_path):
     caplog.set_level(logging.INFO)
-    return SimpleNamespace(iter=0, logger=logging.getLogger('skips'))
+    return SimpleNamespace(iter=0, logger=logging.getLogger('skips'), work_dir=str(tmp_path))
 
 
 def batch(num_good: int, num_broken: int):
@@ -38,12 +39,21 @@ def test_the_final_report_counts_by_dataset_and_kind(runner, caplog):
     run(hook, runner, batch(2, 1), batch(0, 2))
     hook.after_train(runner)
     assert 'Skipped 3 of 5 records on this rank. sav OSError: 3.' in caplog.text
+    assert read_skip_list(f'{runner.work_dir}/skipped_records.jsonl') == {'bad0.npz', 'bad1.npz'}
 
 
 def test_too_many_broken_records_stop_the_run_with_the_mend(runner):
     hook = SkipReportHook(max_broken_ratio=0.2, min_records=4, check_interval=1)
     run(hook, runner, batch(3, 0))
     with pytest.raises(RuntimeError, match=r'2 of 5 records could not be read.*max_broken_ratio=0\.2'):
+        run(hook, runner, batch(0, 2))
+    listed = read_skip_list(f'{runner.work_dir}/skipped_records.jsonl')
+    assert listed == {'bad0.npz', 'bad1.npz'}
+
+
+def test_the_message_names_the_first_records(runner):
+    hook = SkipReportHook(max_broken_ratio=0.2, min_records=1, check_interval=1)
+    with pytest.raises(RuntimeError, match=r'First of them: bad0\.npz \(OSError: truncated\); bad1\.npz'):
         run(hook, runner, batch(0, 2))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from .mask_index import COLUMNS, FORMAT_VERSION
 from .name_column import write_names
@@ -74,12 +74,11 @@ def build_index(
         parts.mkdir(parents=True)
         (parts / key).touch()
     todo = [i for i in range(len(tasks)) if not _part_path(parts, i).exists()]
-    bar = ProgressBar(max(1, len(todo)))
     run = partial(_run_task, parts, make_part)
     with multiprocessing.Pool(num_workers, set_task, (run,)) as pool:
-        for _ in pool.imap_unordered(call_task, [(i, tasks[i]) for i in todo]):
-            bar.update()
-    print()
+        results = pool.imap_unordered(call_task, [(i, tasks[i]) for i in todo])
+        for _ in tqdm(results, total=len(todo), mininterval=1):
+            pass
     merged = folder.with_name(f'{folder.name}.new')
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir()

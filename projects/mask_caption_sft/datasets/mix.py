@@ -27,13 +27,16 @@ class RegionMix(Dataset):
     another order each time round.
 
     Args:
-        datasets: ``{name: dict(type=..., weight=1.0, ...)}``; ``None`` leaves one out.
-            Weights are relative and decide the shares, whatever the sizes.
-        epoch_len: Draws that count as an epoch; by default the number of all records.
+        datasets: ``{name: dict(type=..., weight=1.0, repeats=1, ...)}``; ``None`` leaves one out.
+            Weights are relative and decide the shares, whatever the sizes. Without any
+            weight the shares follow the number of records times ``repeats``.
+        epoch_len: Draws that count as an epoch; by default the number of all records, each
+            dataset counted ``repeats`` times.
         seed: Of the shuffling.
 
     Raises:
-        ValueError: No dataset is left, or a weight is not positive.
+        ValueError: No dataset is left, a weight or ``repeats`` is not positive, or only some
+            datasets have a weight.
     """
 
     def __init__(
@@ -47,16 +50,17 @@ class RegionMix(Dataset):
             raise ValueError(
                 'The mix has no dataset left. Keep at least one in train_dataloader.dataset.datasets.'
             )
-        weights = {name: float(config.pop('weight', 1.0)) for name, config in kept.items()}
-        wrong = {name: weight for name, weight in weights.items() if not weight > 0}
-        if wrong:
-            raise ValueError(f'Weights must be positive, got {wrong}. Set a dataset to None to leave it out.')
+        weights = {name: config.pop('weight', None) for name, config in kept.items()}
+        repeats = {name: config.pop('repeats', 1) for name, config in kept.items()}
+        _check_shares(weights, repeats)
         self.datasets: dict[str, RegionDataset] = {
             name: config.pop('type')(name=name, **config) for name, config in kept.items()
         }
+        lengths = {name: len(dataset) * repeats[name] for name, dataset in self.datasets.items()}
         self.seed = seed
-        self.counts = _block_counts(list(weights.values()))
-        self.epoch_len = epoch_len or sum(len(dataset) for dataset in self.datasets.values())
+        has_weights = None not in weights.values()
+        self.counts = _block_counts(list(weights.values() if has_weights else lengths.values()))
+        self.epoch_len = epoch_len or sum(lengths.values())
         self._block = lru_cache(maxsize=4)(self._make_block)
         print_log(f'The mix:\n{self.describe()}', 'current')
 
@@ -98,6 +102,18 @@ class RegionMix(Dataset):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._block = lru_cache(maxsize=4)(self._make_block)
+
+
+def _check_shares(weights: dict[str, float | None], repeats: dict[str, float]) -> None:
+    without = [name for name, weight in weights.items() if weight is None]
+    if without and len(without) < len(weights):
+        raise ValueError(f'Datasets {without} have no weight and others do. Give all of them one, or none.')
+    wrong = {name: weight for name, weight in weights.items() if weight is not None and not weight > 0}
+    if wrong:
+        raise ValueError(f'Weights must be positive, got {wrong}. Set a dataset to None to leave it out.')
+    wrong = {name: count for name, count in repeats.items() if count != int(count) or count < 1}
+    if wrong:
+        raise ValueError(f'repeats must be positive whole numbers, got {wrong}.')
 
 
 def _block_counts(weights: list[float]) -> list[int]:

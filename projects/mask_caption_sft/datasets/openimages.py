@@ -16,6 +16,8 @@ from .mask_filter import MaskFilter
 from .transforms import RawSample, RawView
 
 _FEW_ROWS, _MAX_FAULTY_RATIO = 10, 0.05
+#: A mask that is this much smaller than its image is not the image's.
+_MAX_SHRINK = 16
 
 
 class OpenImages(RegionDataset):
@@ -184,6 +186,11 @@ class OpenImages(RegionDataset):
         except OSError as error:
             raise OSError(error.errno, f'{path} cannot be read as a mask ({error})') from error
         height, width = size
+        if mask.width < width / _MAX_SHRINK or mask.height < height / _MAX_SHRINK:
+            raise ValueError(
+                f'mask {path.name} of {mask.width} x {mask.height} is too small for its image of '
+                f'{width} x {height}'
+            )
         # A correct mask is the image scaled; each of its sides is rounded by up to half a pixel.
         error = abs(mask.width * height - mask.height * width)
         if error > 0.5 * (width + height) + 1:

@@ -11,7 +11,7 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from .name_column import write_names
 from .pack_format import (
@@ -96,7 +96,7 @@ def _run_all(
     env: lmdb.Environment, state: dict[str, Any], todo: Sequence[Any],
     run_task: Callable[[Any], TaskResult], num_workers: int,
 ) -> None:  # fmt: skip
-    bar = ProgressBar(len(todo))
+    bar = tqdm(total=len(todo), mininterval=1)
     for results in _batches(todo, run_task, num_workers):
         with env.begin(write=True) as transaction:
             for records, broken in results:
@@ -109,7 +109,7 @@ def _run_all(
                 state['tasks'] += 1
             transaction.put(_STATE, json.dumps(state).encode())
         bar.update(len(results))
-    print()
+    bar.close()
 
 
 def _batches(

@@ -77,7 +77,7 @@ def _check_datasets(datasets: dict[str, Any], key: str, problems: list[str]) -> 
     for name, declared in datasets.items():
         if declared is None:
             continue
-        arguments = {k: v for k, v in dict(declared).items() if k != 'weight'}
+        arguments = {k: v for k, v in dict(declared).items() if k not in ('weight', 'repeats')}
         try:
             dataset = build({**arguments, 'name': name})
             sample = dataset[0]

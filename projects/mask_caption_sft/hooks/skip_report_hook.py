@@ -1,17 +1,24 @@
 """Counts, names and limits the records that could not be read."""
 
 from collections import Counter
+from pathlib import Path
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..datasets.skip_list import write_skip_list
 from ..structures import RegionBatch
+
+LIST_NAME = 'skipped_records.jsonl'
 
 
 class SkipReportHook(Hook):
     """Every skipped record is named in the log; too many stop the run; a report ends it.
+
+    ``{work_dir}/skipped_records.jsonl`` lists what was skipped, once each, in the format of a
+    skip-list (rank 0's records; those of other ranks are in their logs).
 
     Args:
         max_broken_ratio: Share of drawn records that may be broken, in [0, 1].
@@ -28,6 +35,7 @@ class SkipReportHook(Hook):
         self.check_interval = check_interval
         self.drawn, self.broken = 0, 0
         self.reasons: Counter[tuple[str, str]] = Counter()
+        self.named: dict[tuple[str, str], str] = {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count this batch's records."""
@@ -36,24 +44,39 @@ class SkipReportHook(Hook):
         self.broken += len(batch.skipped)
         for record in batch.skipped:
             self.reasons[record.dataset, record.reason.split(':')[0]] += 1
+            self.named.setdefault((record.dataset, record.sample_id), record.reason)
             runner.logger.warning(f'skipped {record.dataset} {record.sample_id}: {record.reason}')
         if self.every_n_train_iters(runner, self.check_interval):
-            self._check_share()
+            self._check_share(runner)
 
-    def _check_share(self) -> None:
+    def _check_share(self, runner: Runner) -> None:
         counts = torch.tensor([self.drawn, self.broken], dtype=torch.float64)
         all_reduce(counts)
         drawn, broken = counts.tolist()
         if drawn >= self.min_records and broken > self.max_broken_ratio * drawn:
+            self._write_list(runner)
             raise RuntimeError(
                 f'{broken:.0f} of {drawn:.0f} records could not be read, more than '
                 f'max_broken_ratio={self.max_broken_ratio}: {self.report()} '
-                'Mend the data (the log names each record), or raise max_broken_ratio in custom_hooks.'
+                f'First of them: {self._first()}. All are in {runner.work_dir}/{LIST_NAME}. Mend the data '
+                '(tools/verify_datasets.py), or raise max_broken_ratio in custom_hooks.'
             )
 
     def after_train(self, runner: Runner) -> None:
         """The final report."""
+        self._write_list(runner)
         runner.logger.info(f'Skipped {self.broken} of {self.drawn} records on this rank. {self.report()}')
+
+    @master_only
+    def _write_list(self, runner: Runner) -> None:
+        if self.named:
+            path = Path(runner.work_dir) / LIST_NAME
+            write_skip_list(path, [(sample_id, reason) for (_, sample_id), reason in self.named.items()])
+
+    def _first(self, count: int = 5) -> str:
+        return '; '.join(
+            f'{sample_id} ({reason})' for (_, sample_id), reason in list(self.named.items())[:count]
+        )
 
     def report(self) -> str:
         """Counts by dataset and kind of error."""

@@ -1,0 +1,82 @@
+"""Reads the datasets of a config before a run: what is in them, and what is broken.
+
+    python tools/verify_datasets.py configs/mask_caption_sft_4b.py --sample 10000 --workers 32
+
+Every record by default. Prints a table, writes {out}/report.json and, with --write-skip-list, a
+skip_list.jsonl below each dataset's root, which the datasets honour. Exit status 1 if anything is broken.
+"""
+
+import _root  # noqa: F401
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from projects.mask_caption_sft.datasets.packing import EVERYTHING
+from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
+from projects.mask_caption_sft.evaluation.dataset_report import inspect, report_table, summarize
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the mix, by name')
+    parser.add_argument('--sample', type=int, help='read so many records of each, evenly spread')
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/verify'))
+    parser.add_argument('--write-skip-list', action='store_true')
+    return parser.parse_args()
+
+
+def build(name: str, declared: dict[str, Any]):
+    """The dataset with all it has and no transforms."""
+    arguments = {k: v for k, v in declared.items() if k not in ('type', 'weight', 'repeats', 'pipeline')}
+    kind = declared['type']
+    return kind(name=name, **(arguments | EVERYTHING.get(kind.__name__, {})))
+
+
+def add_to_skip_list(root: str, broken: list[tuple[str, str]]) -> None:
+    """Keeps what the list had: those records were not read again."""
+    path = Path(root) / SKIP_LIST
+    known = read_skip_list(path) if path.exists() else set()
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if known else []
+    before = [(line['sample_id'], line.get('reason', '')) for line in lines]
+    write_skip_list(path, [*before, *broken])
+    print(f'{path}: {len(before) + len(broken)} records')
+
+
+def main() -> None:
+    args = parse_args()
+    datasets = Config.fromfile(args.config).train_dataloader.dataset.datasets
+    summaries, missing = {}, []
+    for name, declared in datasets.items():
+        if declared is None or (args.only and name not in args.only):
+            continue
+        try:
+            dataset = build(name, declared)
+        except (OSError, ValueError) as error:
+            missing.append(f'{name}: {error}')
+            continue
+        count = min(args.sample or len(dataset), len(dataset))
+        rows = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)).tolist()
+        print(f'{name}: {len(rows):,} of {len(dataset):,} records')
+        summaries[name] = summarize(inspect(dataset, rows, args.workers), len(dataset))
+        if args.write_skip_list and summaries[name]['broken_records']:
+            add_to_skip_list(declared['data_root'], summaries[name]['broken_records'])
+    print(report_table(summaries))
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'report.json').write_text(json.dumps({'datasets': summaries, 'missing': missing}, indent=1))
+    print(f'\nWrote {args.out}/report.json.')
+    for problem in missing:
+        print(f'error: {problem}')
+    sys.exit(1 if missing or any(summary['broken'] for summary in summaries.values()) else 0)
+
+
+if __name__ == '__main__':
+    main()
