@@ -21,10 +21,10 @@ TINY = 'configs/mask_caption_sft_tiny'
 CONFIGS = {
     '(a) no loop, human expressions only': f'{TINY}_no_loop.py',
     '(b) caption detached': f'{TINY}_detached.py',
+    '(c) soft tokens': f'{TINY}_soft_tokens.py',
     '(c) straight-through': f'{TINY}_straight_through.py',
     '(c) selection, K = 4': f'{TINY}_selection.py',
-    '(c) soft tokens and selection': f'{TINY}_soft_and_selection.py',
-    '(d) full loop, soft tokens (default)': f'{TINY}.py',
+    '(d) full loop, soft tokens and selection (default)': f'{TINY}.py',
     '(e) without KL and caption loss': f'{TINY}_no_anchors.py',
     '(f) frozen teacher': f'{TINY}_frozen_teacher.py',
     '(g) student segments in stage 2': f'{TINY}_student_segments.py',

@@ -1,6 +1,6 @@
 """Sa2VA-4B (InternVL2.5-4B + SAM 2 hiera-large): LoRA, what is trained, loss weights."""
 
-from projects.mask_caption_sft.models.bridges import SoftTokenBridge
+from projects.mask_caption_sft.models.bridges import SelectionBridge, SoftTokenBridge
 from projects.mask_caption_sft.models.mask_caption_sft import MaskCaptionSFT
 
 model = dict(
@@ -12,7 +12,11 @@ model = dict(
         activation_checkpointing=True,
         prompt_template='phi3_chat',
     ),
-    bridges=[dict(type=SoftTokenBridge, temperature=0.5, top_k=50)],
+    # Together they teach words that human expressions do not; each alone teaches less (docs/results.md).
+    bridges=[
+        dict(type=SoftTokenBridge, temperature=0.5, top_k=50),
+        dict(type=SelectionBridge, num_captions=4),
+    ],
     loss_weights=dict(
         loss_mask=2.0,
         loss_dice=0.5,

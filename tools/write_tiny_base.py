@@ -1,0 +1,32 @@
+"""Writes what configs/sa2va_tiny_base.py has trained as a released checkpoint, in float16.
+
+    python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6000.pth OUT
+"""
+
+import _root  # noqa: F401
+import argparse
+from pathlib import Path
+
+import torch
+
+from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals
+from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('out', type=Path)
+    args = parser.parse_args()
+    allow_checkpoint_globals()
+    state = torch.load(args.checkpoint, map_location='cpu', weights_only=True)['state_dict']
+    model = new_sa2va(train_all=True)
+    model.load_state_dict({name.removeprefix('student.'): tensor for name, tensor in state.items()})
+    write_base(model, args.out, torch.float16)
+    print(f'Wrote {args.out}.')
+
+
+if __name__ == '__main__':
+    main()
