@@ -33,6 +33,8 @@ def main() -> None:
         log = read_run(work_dir)
     except FileNotFoundError as error:
         sys.exit(f'error: {error}')
+    if not log.val:
+        sys.exit(f'error: {work_dir} has no validation. Leave val_dataloader in the config.')
     before, after = log.first_val, log.last_val
     train = [row for _, row in sorted(log.train.items())]
     print(f'\n{"":<34}{"before":>9}{"after":>9}')

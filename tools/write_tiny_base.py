@@ -1,6 +1,6 @@
 """Writes what configs/sa2va_tiny_base.py has trained as a released checkpoint, in float16.
 
-    python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6000.pth OUT
+python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6000.pth OUT
 """
 
 import _root  # noqa: F401
