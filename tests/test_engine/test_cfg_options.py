@@ -54,5 +54,5 @@ def test_a_name_that_was_copied_into_place_is_refused(config):
 
 
 def test_a_position_outside_a_list_is_refused(config):
-    with pytest.raises(ValueError, match=r"model\.bridges is a list of 1; '3' is not one of its positions"):
+    with pytest.raises(ValueError, match=r"model\.bridges is a list of 2; '3' is not one of its positions"):
         apply_cfg_options(config, {'model.bridges.3.temperature': 1.0})
