@@ -9,6 +9,7 @@ from mmengine.hooks import (
 )
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
+from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
 
@@ -18,6 +19,7 @@ default_hooks = dict(
     timer=dict(type=IterTimerHook),
     sampler_seed=dict(type=DistSamplerSeedHook),
     iter_seed=dict(type=IterSeedHook),
+    host_memory=dict(type=HostMemoryHook),
     param_scheduler=dict(type=ParamSchedulerHook),
     logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
     checkpoint=dict(

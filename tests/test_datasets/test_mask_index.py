@@ -15,6 +15,7 @@ from projects.mask_caption_sft.datasets.indexing import build_openimages_index, 
 from projects.mask_caption_sft.datasets.mask_filter import MaskFilter
 from projects.mask_caption_sft.datasets.mask_index import MaskIndex
 from projects.mask_caption_sft.datasets.skip_list import write_skip_list
+from tests.one_process import OneProcessPool
 
 BUILDERS = [('sa1b', SA1B, build_sa1b_index), ('openimages', OpenImages, build_openimages_index)]
 
@@ -142,20 +143,7 @@ def test_an_interrupted_build_goes_on(folder, monkeypatch):
         read.append(content['image']['image_id'])
         return real(content)
 
-    class ThisProcess:
-        """A pool whose workers are seen by monkeypatch, and whose failures arrive."""
-
-        def __init__(self, _, initializer, args):
-            initializer(*args)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_): ...
-        def imap_unordered(self, function, tasks):
-            return map(function, tasks)
-
-    monkeypatch.setattr('multiprocessing.Pool', ThisProcess)
+    monkeypatch.setattr('multiprocessing.Pool', OneProcessPool)
     monkeypatch.setattr(indexing, 'sa1b_columns', interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_sa1b_index(str(root))

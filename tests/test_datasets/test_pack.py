@@ -30,6 +30,7 @@ from projects.mask_caption_sft.datasets.packing import EVERYTHING, FrameEncoding
 from projects.mask_caption_sft.datasets.skip_list import write_skip_list
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.ops.mask import encode_rle
+from tests.one_process import OneProcessPool
 
 ALL = [('sav', SAVPairs), ('sa1b', SA1B), ('openimages', OpenImages), ('refcoco', RefCOCO)]
 
@@ -93,23 +94,10 @@ class Interrupted:
         return self.task(row)
 
 
-class ThisProcess:
-    def __init__(self, _, initializer, args):
-        initializer(*args)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_): ...
-
-    def imap(self, function, tasks):
-        return map(function, tasks)
-
-
 def test_an_interrupted_pack_goes_on_and_is_not_read_before(written, tmp_path, monkeypatch):
     dataset = everything(SAVPairs, written / 'sav')
     whole = pack(dataset, tmp_path / 'whole')
-    monkeypatch.setattr(multiprocessing, 'Pool', ThisProcess)
+    monkeypatch.setattr(multiprocessing, 'Pool', OneProcessPool)
     monkeypatch.setattr('projects.mask_caption_sft.datasets.pack_writing._TASKS_PER_COMMIT', 1)
     task, out = PackTask(dataset, FrameEncoding('png')), tmp_path / 'halves'
     with pytest.raises(KeyboardInterrupt):

@@ -23,7 +23,8 @@ def test_losses_datasets_times_and_signals_are_logged(trained):
     names = set().union(*train)
     assert {
         'loss_mask', 'loss_dice', 'loss_iou', 'loss_caption', 'loss_llm', 'loss_kl', 'lr', 'data_time',
-        'time', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou', 'signal/same_view_iou', 'signal/kl',
+        'time', 'host_memory_mb', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou', 'signal/same_view_iou',
+        'signal/kl',
         'signal/caption_len', 'signal/distinct_1', 'signal/distinct_2', 'signal/top_caption_share',
         'signal/banned_rate', 'signal/soft_discrete_gap', 'signal/gate_open_ratio',
     } <= names  # fmt: skip
@@ -95,7 +96,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(trained):
 
     def losses(work_dir):
         rows = [row for row in trained.scalars(work_dir) if 'loss' in row and row['step'] > 2]
-        timed = ('time', 'data_time', 'memory')
+        timed = ('time', 'data_time', 'memory', 'host_memory_mb')
         return [{name: row[name] for name in row if name not in timed} for row in rows]
 
     assert len(losses('whole')) == 2
