@@ -23,8 +23,8 @@ def test_losses_datasets_times_and_signals_are_logged(trained):
     names = set().union(*train)
     assert {
         'loss_mask', 'loss_dice', 'loss_iou', 'loss_caption', 'loss_llm', 'loss_kl', 'lr', 'data_time',
-        'time', 'host_memory_mb', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou', 'signal/same_view_iou',
-        'signal/kl',
+        'time', 'host_memory_mb', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou',
+        'signal/same_view_iou', 'signal/kl',
         'signal/caption_len', 'signal/distinct_1', 'signal/distinct_2', 'signal/top_caption_share',
         'signal/banned_rate', 'signal/soft_discrete_gap', 'signal/gate_open_ratio',
     } <= names  # fmt: skip
