@@ -93,7 +93,7 @@ def outputs(model: Sa2VA):
     text = model.embed_expressions(['the red circle', 'a square', 'star'])
     masks = model.segment(features, batch.image2, *text).mask_logits
     scores = model.caption_logits(features, batch.image1, batch.visual_prompts, captions).logits
-    return model.decode(captions), masks.detach(), scores.detach()
+    return model.text.decode(captions), masks.detach(), scores.detach()
 
 
 @pytest.mark.parametrize('side', ['student', 'teacher'])

@@ -117,7 +117,7 @@ def test_a_missing_directory_names_the_config_key(tmp_path):
 
 
 def test_a_tokenizer_without_seg_is_named(base):
-    plain = new_sa2va(0, SIZES).tokenizer
+    plain = new_sa2va(0, SIZES).text.tokenizer
     for name in ('tokenizer.json', 'tokenizer_config.json', 'added_tokens.json', 'special_tokens_map.json'):
         path = base / name
         if path.exists():

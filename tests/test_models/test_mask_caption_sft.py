@@ -281,7 +281,7 @@ def test_the_controls_are_another_regions_caption_and_none():
     model = miniature_model().eval()
     student = model.student
     batch = miniature_batch(WITHOUT_TEXT)
-    written = student.tokenize_answers(['the red circle', 'star'])
+    written = student.text.encode_answers(['the red circle', 'star'])
     student.describe = lambda *args, **kwargs: written
     predictions = model(batch, mode='predict')
     features = student.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
@@ -290,7 +290,7 @@ def test_the_controls_are_another_regions_caption_and_none():
         ('caption_shuffled', ['star', 'the red circle']),
         ('caption_blank', ['', '']),
     ):
-        embeds, mask = student.embed_captions(student.tokenize_answers(texts))
+        embeds, mask = student.embed_captions(student.text.encode_answers(texts))
         logits = student.segment(
             features, batch.image2, embeds, mask & torch.tensor(bool(texts[0]))
         ).mask_logits

@@ -82,7 +82,7 @@ def test_the_written_caption(case, model, record):
     regions = torch.from_numpy(record[f'{name}/cap0/regions']).bool()
     captions = model.describe(features, ZERO, visual_prompt_grid(regions, 16), max_new_tokens=20)
     expected = str(record[f'{name}/cap0/prediction']).removesuffix('<|end|>')
-    assert model.decode(captions) == [expected]
+    assert model.text.decode(captions) == [expected]
 
 
 @pytest.mark.parametrize('number', [0, 1])

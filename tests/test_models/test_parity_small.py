@@ -70,7 +70,7 @@ def test_the_answer_and_the_state_at_seg(model, features, record):
     prompt = segment_question(model, features, 'the blue square on the right')
     hidden = states(model, prompt, answer_ids)
     assert_near(model.mllm.lm_head(hidden[:-1]), record['seg/answer_logits'], 1e-4)
-    seg_state = hidden[1:][torch.from_numpy(answer_ids == model.seg_token_id)]
+    seg_state = hidden[1:][torch.from_numpy(answer_ids == model.text.seg_token_id)]
     assert_near(seg_state, record['seg/seg_hidden'], 1e-4)
     assert_near(model.text_hidden_fcs(seg_state), record['seg/seg_embed'], 1e-4)
 
@@ -87,4 +87,4 @@ def test_caption_logits_with_a_visual_prompt(model, features, record):
 def test_the_written_caption(model, features, record):
     cells = visual_prompt_grid(torch.from_numpy(record['cap/regions']).bool(), 16)
     captions = model.describe(features, torch.zeros(1, dtype=torch.long), cells, max_new_tokens=20)
-    assert [f'{text}<|end|>' for text in model.decode(captions)] == [str(record['cap/prediction'])]
+    assert [f'{text}<|end|>' for text in model.text.decode(captions)] == [str(record['cap/prediction'])]

@@ -39,7 +39,7 @@ def captions(model, features, batch):
 def test_a_written_caption_is_the_likeliest_word_by_word(model, features, batch, captions):
     """The KV cache and the left padding change nothing: the teacher-forced pass agrees."""
     scores = model.caption_logits(features, batch.image1, batch.visual_prompts, captions)
-    allowed = scores.logits.index_fill(-1, torch.tensor(model.banned_token_ids), -torch.inf)
+    allowed = scores.logits.index_fill(-1, torch.tensor(model.text.banned_token_ids), -torch.inf)
     width = captions.ids.shape[1]
     likeliest = allowed[:, :width].argmax(-1)
     assert torch.equal(likeliest[captions.mask], captions.ids[captions.mask])
@@ -48,20 +48,20 @@ def test_a_written_caption_is_the_likeliest_word_by_word(model, features, batch,
 def test_a_batch_is_described_as_its_regions_alone(model, features, batch, captions):
     for row in range(len(batch)):
         alone = model.describe(features, batch.image1[[row]], batch.visual_prompts[[row]], 6)
-        assert model.decode(alone) == model.decode(captions)[row : row + 1]
+        assert model.text.decode(alone) == model.text.decode(captions)[row : row + 1]
 
 
 def test_special_tokens_cannot_be_written(model, features, batch):
     head = model.mllm.lm_head.weight
     before = head.detach().clone()
     with torch.no_grad():
-        head[model.seg_token_id] = -1e3 * head[:10].sum(0)  # one of the two is the favourite anywhere
-        head[model.image_token_id] = 1e3 * head[:10].sum(0)
+        head[model.text.seg_token_id] = -1e3 * head[:10].sum(0)  # one of the two is the favourite anywhere
+        head[model.text.image_token_id] = 1e3 * head[:10].sum(0)
         captions = model.describe(features, batch.image1, batch.visual_prompts, 6)
         head.copy_(before)
     assert (captions.num_banned >= captions.mask.sum(1)).all()
-    assert not torch.isin(captions.ids[captions.mask], torch.tensor(model.banned_token_ids)).any()
-    assert model.seg_token_id in model.banned_token_ids
+    assert not torch.isin(captions.ids[captions.mask], torch.tensor(model.text.banned_token_ids)).any()
+    assert model.text.seg_token_id in model.text.banned_token_ids
 
 
 def test_no_caption_is_longer_than_it_may_be(model, features, batch):
@@ -74,12 +74,12 @@ def test_several_captions_per_region_come_region_by_region(model, features, batc
 
 
 def test_a_caption_ends_before_the_end_of_turn(model):
-    end = model._tokenize(prompts.PromptTemplate.from_xtuner('phi3_chat').end_of_turn)
-    words = model._tokenize('red circle')
+    end = model.text.encode(prompts.PromptTemplate.from_xtuner('phi3_chat').end_of_turn)
+    words = model.text.encode('red circle')
     rows = torch.tensor([[*words, *end, *words], [*end, *words, *words]])
     attempts = torch.ones(rows.shape[1], 2, dtype=torch.bool)
-    cut = cut_at_end_of_turn(rows, model.tokenizer, model.template.end_of_turn, attempts)
-    assert model.decode(cut) == ['red circle', '']
+    cut = cut_at_end_of_turn(rows, model.text.tokenizer, model.text.template.end_of_turn, attempts)
+    assert model.text.decode(cut) == ['red circle', '']
     assert cut.mask.sum(1).tolist() == [len(words), 0]
     assert cut.num_banned.tolist() == [len(words) + 1, 1]  # the step that ended it counts
 
@@ -106,14 +106,14 @@ def test_exactly_one_seg_token_prompts_the_mask_decoder_per_expression(model, fe
     handle = model.text_hidden_fcs.register_forward_hook(lambda m, i, o: prompts_seen.append(o.shape))
     result = model.segment(features, batch.image2, *model.embed_expressions(['a', 'the red circle', 'b']))
     handle.remove()
-    assert (result.answer_ids == model.seg_token_id).sum() == 1
+    assert (result.answer_ids == model.text.seg_token_id).sum() == 1
     assert prompts_seen == [(3, model.config['tiny_sam2']['hidden_size'])]
     assert result.mask_logits.shape == (3, 32, 32)
 
 
 def test_seg_is_found_by_its_id_not_by_its_text(model):
-    assert model._seg_offset(torch.tensor([5, model.seg_token_id, 7])) == 1
-    for answer in ([5, 7], [model.seg_token_id] * 2):
+    assert model._seg_offset(torch.tensor([5, model.text.seg_token_id, 7])) == 1
+    for answer in ([5, 7], [model.text.seg_token_id] * 2):
         with pytest.raises(ValueError, match=r'tokens; exactly one is needed'):
             model._seg_offset(torch.tensor(answer))
 
@@ -133,7 +133,7 @@ def test_texts_of_different_length_do_not_disturb_each_other(model, features, ba
 
 def test_a_caption_is_read_as_the_same_words_of_a_person(model, features, batch):
     text = 'the red circle'
-    captions = model.tokenize_answers([text])
+    captions = model.text.encode_answers([text])
     written = model.segment(features, batch.image2[:1], *model.embed_captions(captions))
     spoken = model.segment(features, batch.image2[:1], *model.embed_expressions([text]))
     torch.testing.assert_close(written.mask_logits, spoken.mask_logits)
@@ -141,7 +141,7 @@ def test_a_caption_is_read_as_the_same_words_of_a_person(model, features, batch)
 
 def masks_through(bridge, model, features, batch, captions):
     scores = model.caption_logits(features, batch.image1, batch.visual_prompts, captions)
-    banned = torch.tensor(model.banned_token_ids)
+    banned = torch.tensor(model.text.banned_token_ids)
     logits = scores.logits[:, : captions.ids.shape[1]].index_fill(-1, banned, -torch.inf)
     text = bridge(logits, captions, model.embedding, model.first_token_map)
     return model.segment(features, batch.image2, text, captions.mask).mask_logits
@@ -175,7 +175,7 @@ def test_an_empty_caption_still_segments(model, features, batch):
 def test_the_reference_is_the_model_before_training(batch):
     model = miniature_sa2va().eval()
     features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    caption = model.tokenize_answers(['red'] * 3)
+    caption = model.text.encode_answers(['red'] * 3)
     args = (features, batch.image1, batch.visual_prompts, caption)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -34,9 +34,9 @@ def free_question(model: Sa2VA, features: ImageFeatures, words: str) -> Tensor:
     """Embedded prompt ``[L, D]`` with any words after the first image."""
     return torch.cat(
         [
-            model._embed(model.template.before_input + prompts.IMG_START),
+            model.embed_text(model.text.template.before_input + prompts.IMG_START),
             model._image_tokens(features)[0].flatten(0, 1),
-            model._embed(prompts.IMG_END + words + model.template.before_answer),
+            model.embed_text(prompts.IMG_END + words + model.text.template.before_answer),
         ]
     )
 
@@ -68,7 +68,7 @@ def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens
 
     Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``, ``predict_forward``.
     """
-    marker = model.template.end_of_turn
+    marker = model.text.template.end_of_turn
     room = model.max_context - len(prompt)
     token_ids = model.mllm.generate(
         inputs_embeds=prompt[None],
@@ -77,13 +77,13 @@ def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens
         do_sample=False,
         use_cache=True,
         eos_token_id=None,
-        pad_token_id=model.tokenizer.pad_token_id,
-        stopping_criteria=StoppingCriteriaList([EndOfTurn(model.tokenizer, marker)]),
+        pad_token_id=model.text.tokenizer.pad_token_id,
+        stopping_criteria=StoppingCriteriaList([EndOfTurn(model.text.tokenizer, marker)]),
     )[0]
     written = model.mllm.get_input_embeddings()(token_ids)
     hidden = model._run([torch.cat([prompt, written])])[0]
-    seg_states = hidden[len(prompt) :][token_ids == model.seg_token_id]
-    text = model.tokenizer.decode(token_ids, skip_special_tokens=False).split(marker)[0].strip()
+    seg_states = hidden[len(prompt) :][token_ids == model.text.seg_token_id]
+    text = model.text.tokenizer.decode(token_ids, skip_special_tokens=False).split(marker)[0].strip()
     return Answer(text, token_ids, seg_states, _masks(model, features, seg_states))
 
 

@@ -154,6 +154,7 @@ class _LossStep:
         human: Tensor, table: LossTable, logs: dict[str, Any],
     ) -> None:  # fmt: skip
         self.model, self.features, self.table, self.logs = model, features, table, logs
+        self.text = model.student.text
         order = torch.cat([chosen[~human], chosen[human]])
         rows = order.tolist()
         self.num_written = int((~human).sum())
@@ -169,7 +170,7 @@ class _LossStep:
 
     def run(self) -> None:
         captions = self._write()
-        spoken = self.model.student.tokenize_answers(self.expressions)
+        spoken = self.text.encode_answers(self.expressions).to(self.image1.device)
         scores = self._score(captions, spoken)
         teacher_iou = self._teach_through_bridges(captions, scores)
         selected_iou = self._teach_best(captions)
@@ -187,7 +188,7 @@ class _LossStep:
 
     def _score(self, captions: CaptionIds, spoken: CaptionIds) -> CaptionLogits:
         """One teacher-forced pass over written captions and human expressions."""
-        both = _concatenate(captions, spoken, self.model.student.tokenizer.pad_token_id)
+        both = captions.append(spoken, self.text.tokenizer.pad_token_id)
         args = (self.features, self.image1, self.visual_prompts, both)
         scores = self.model.student.caption_logits(*args)
         human = self.human
@@ -218,7 +219,7 @@ class _LossStep:
         if not (self.model.bridges and self.num_written):
             return None
         segmenter, width = self.model.segmenter, captions.ids.shape[1]
-        banned = torch.tensor(self.model.student.banned_token_ids, device=self.image1.device)
+        banned = torch.tensor(self.text.banned_token_ids, device=self.image1.device)
         logits = scores.logits[self.written, :width].index_fill(-1, banned, -torch.inf)
         ious = []
         for bridge in self.model.bridges:
@@ -261,7 +262,7 @@ class _LossStep:
         )  # fmt: skip
         order = torch.arange(len(sampled), device=sampled.ids.device)
         sampled = sampled[order.view(self.num_written, num_sampled).t().flatten()]
-        candidates = _concatenate(captions, sampled, student.tokenizer.pad_token_id)
+        candidates = captions.append(sampled, self.text.tokenizer.pad_token_id)
         image = self.image2[written].repeat(selection.num_captions)
         result = segmenter.segment(self.features, image, *segmenter.embed_captions(candidates))
         target = self.masks2[written].repeat(selection.num_captions, 1, 1)
@@ -310,7 +311,7 @@ class _LossStep:
             self.logs[f'signal/{name}'] = values.mean()
         if self.model.bridges and bridge_iou is not None:
             self.logs['signal/soft_discrete_gap'] = (bridge_iou - controls['caption_iou']).mean()
-        texts = self.model.student.decode(captions)
+        texts = self.text.decode(captions)
         for name, value in caption_statistics(texts, captions).items():
             self.logs[f'signal/{name}'] = torch.tensor(value)
 
@@ -330,15 +331,6 @@ def _merged_weights(weights: dict[str, float]) -> dict[str, float]:
 def _check_choice(name: str, value: str) -> None:
     if value not in ('teacher', 'student'):
         raise ValueError(f"{name}={value!r} is not one of 'teacher', 'student'.")
-
-
-def _concatenate(first: CaptionIds, second: CaptionIds, pad_id: int) -> CaptionIds:
-    """Rows of both, padded to the longer width."""
-    width = max(first.ids.shape[1], second.ids.shape[1])
-    pad = torch.nn.functional.pad
-    rows = [(c.ids, c.mask, (0, width - c.ids.shape[1])) for c in (first, second)]
-    ids = torch.cat([pad(ids, by, value=pad_id) for ids, _, by in rows])
-    return CaptionIds(ids, torch.cat([pad(mask, by, value=False) for _, mask, by in rows]))
 
 
 def _concatenate_embeds(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> l
         return []
     features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
     captions = model.describe(features, batch.image1, batch.visual_prompts, max_caption_len)
-    predictions = _with_ground_truth(batch, model.decode(captions))
+    predictions = _with_ground_truth(batch, model.text.decode(captions))
     for name, masks in _masks_from_captions(model, features, batch, captions).items():
         for prediction, mask in zip(predictions, masks):
             prediction.masks[name] = mask

@@ -1,13 +1,12 @@
 """Sa2VA behind two verbs: *describe* (image, mask -> caption), *segment* (image, text -> mask)."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
@@ -24,6 +23,8 @@ from .architecture import build_grounding_encoder, build_mllm, build_text_hidden
 from .generation import BanTokens, EndOfTurn, cut_at_end_of_turn
 from .grounding import best_candidate, decode_masks, encode_pixels, normalize_pixels
 from .loading import ReleasedWeights, load_native, native_tensors, read_config
+from .start_weights import StartWeights, adapters_of
+from .text_codec import TextCodec
 
 LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 
@@ -62,54 +63,30 @@ class Sa2VA(nn.Module):
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         super().__init__()
+        self.start_weights: StartWeights | None = None
         if base is None and (config is None or tokenizer is None):
             raise ValueError('Sa2VA needs `base`, a directory in the released layout (model.sa2va.base).')
         self.base = None if base is None else str(base)
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
-        self.tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
-        self.template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
+        tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
+        template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
+        self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
-        self._find_special_tokens()
-        self.mllm = build_mllm(self.config, self.image_token_id)
+        self.mllm = build_mllm(self.config, self.text.image_token_id)
         self.grounding_encoder = build_grounding_encoder(self.config)
         self.text_hidden_fcs = build_text_hidden_fcs(self.config)
         if config is None:
             weights = ReleasedWeights(str(base))
             self.base_fingerprint = weights.fingerprint()
             load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
-        self.register_buffer('first_token_map', self._first_token_map(), persistent=False)
+        self.register_buffer('first_token_map', self.text.first_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
-        self._start: dict[str, Tensor] = {}
         self.remember_start()
         self.activation_checkpointing = activation_checkpointing
         self._set_checkpointing(activation_checkpointing)
 
     # ------------------------------------------------------------------ construction
-
-    def _find_special_tokens(self) -> None:
-        def single(token: str) -> int:
-            token_id = self.tokenizer.convert_tokens_to_ids(token)
-            if token_id is None or token_id == self.tokenizer.unk_token_id:
-                raise ValueError(
-                    f'The tokenizer of {self.base} has no token {token!r}. Use the tokenizer files '
-                    'of a released Sa2VA checkpoint.'
-                )
-            return token_id
-
-        self.seg_token_id = single(prompts.SEG)
-        self.image_token_id = single(prompts.IMG_CONTEXT)
-        for token in (prompts.IMG_START, prompts.IMG_END, prompts.VP_START, prompts.VP_END):
-            single(token)
-        # The marker of the end of a turn may be one special token or several ordinary ones.
-        allowed = set(self._tokenize(self.template.end_of_turn))
-        added = set(self.tokenizer.added_tokens_decoder)
-        padding = range(len(self.tokenizer), self.vocab_size)
-        self.banned_token_ids = sorted(added.union(padding) - allowed)
-
-    @property
-    def vocab_size(self) -> int:
-        return self.config['llm_config']['vocab_size']
 
     @property
     def image_size(self) -> int:
@@ -146,15 +123,6 @@ class Sa2VA(nn.Module):
     def projector(self) -> nn.Module:
         return self.mllm.model.multi_modal_projector
 
-    def _first_token_map(self) -> Tensor:
-        vocabulary = self.tokenizer.get_vocab()
-        twins = torch.arange(self.vocab_size)
-        special = set(self.tokenizer.added_tokens_decoder)
-        for piece, token_id in vocabulary.items():
-            if token_id not in special and not piece.startswith('Ġ'):
-                twins[token_id] = vocabulary.get('Ġ' + piece, token_id)
-        return twins
-
     def _set_trainable(self, lora: dict[str, Any] | None, train_embeddings: bool, train_all: bool) -> None:
         self.requires_grad_(train_all)
         if lora is not None:
@@ -169,18 +137,18 @@ class Sa2VA(nn.Module):
             module.requires_grad_(True)
 
     def remember_start(self) -> None:
-        """Keep the caption path's trained weights (but LoRA) as they are now, for ``reference``.
+        """Keep the caption path's trained weights as they are now, for :meth:`reference`."""
+        self.start_weights = StartWeights(self.mllm)
 
-        They stay outside the state dict: a resumed run reads them from the base again.
-        """
-        self._start = {
-            name: parameter.detach().clone()
-            for name, parameter in self.mllm.named_parameters()
-            if parameter.requires_grad and 'lora_' not in name
-        }
+    def reference(self) -> AbstractContextManager[None]:
+        """Inside, the caption path has the weights from before training; without gradient only."""
+        if self.start_weights is None:
+            raise RuntimeError('This copy of the model does not keep the weights from before training.')
+        return self.start_weights.swapped_in(self.mllm)
 
     def _apply(self, function, recurse: bool = True):
-        self._start = {name: function(tensor) for name, tensor in self._start.items()}
+        if self.start_weights is not None:
+            self.start_weights.apply(function)
         return super()._apply(function, recurse)
 
     def _set_checkpointing(self, enabled: bool) -> None:
@@ -204,91 +172,29 @@ class Sa2VA(nn.Module):
     @property
     def lora_scaling(self) -> float | None:
         """``lora_alpha / r`` as peft applies it; None without LoRA."""
-        adapters: Any = (m for m in self.mllm.modules() if isinstance(m, BaseTunerLayer))
-        adapter = next(adapters, None)
-        return None if adapter is None else adapter.scaling['default']
+        adapters = adapters_of(self.mllm)
+        return adapters[0].scaling['default'] if adapters else None
 
     def trained_state_dict(self) -> dict[str, Tensor]:
         """Names and values of what is trained."""
         return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
 
-    @contextmanager
-    def reference(self) -> Iterator[None]:
-        """Inside, the caption path has the weights from before training (LoRA off).
-
-        For passes without gradient only: a recomputation after leaving would run
-        with the wrong weights.
-        """
-        adapters: list[Any] = [m for m in self.mllm.modules() if isinstance(m, BaseTunerLayer)]
-        parameters = dict(self.mllm.named_parameters())
-        trained = {name: parameters[name].data for name in self._start}
-        for adapter in adapters:
-            adapter.enable_adapters(False)
-        for name, tensor in self._start.items():
-            parameters[name].data = tensor
-        try:
-            yield
-        finally:
-            for name, tensor in trained.items():
-                parameters[name].data = tensor
-            for adapter in adapters:
-                adapter.enable_adapters(True)
-            self._restore_requires_grad(adapters)
-
-    def _restore_requires_grad(self, adapters: Sequence[nn.Module]) -> None:
-        # peft freezes an adapter when it is switched off, and the teacher's must stay frozen.
-        for adapter in adapters:
-            for name, parameter in adapter.named_parameters():
-                if 'lora_' in name:
-                    parameter.requires_grad_(not self._is_frozen)
-
-    _is_frozen = False
-
     def freeze(self) -> 'Sa2VA':
         """No weight takes a gradient any more; activations still pass one on."""
-        self._is_frozen = True
         return self.requires_grad_(False)
 
     # ------------------------------------------------------------------ text
 
-    def _tokenize(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False).input_ids
-
-    def _embed(self, text: str) -> Tensor:
-        ids = torch.tensor(self._tokenize(text), dtype=torch.long, device=self.device)
+    def embed_ids(self, ids: Tensor) -> Tensor:
+        """Token embeddings ``[..., D]`` of ids ``[...]``."""
         return self.mllm.get_input_embeddings()(ids)
 
-    def _check_text(self, text: str) -> None:
-        found = [t for t in self.tokenizer.get_added_vocab() if t in text]
-        if found:
-            raise ValueError(
-                f'The expression {text!r} contains the special token {found[0]!r}. '
-                'Remove it from the annotation.'
-            )
+    def embed_text(self, text: str) -> Tensor:
+        """Token embeddings ``[L, D]`` of a text of ours, special tokens included."""
+        return self.embed_ids(self._ids(text))
 
-    def _pad_ids(self, rows: list[list[int]]) -> CaptionIds:
-        tensors = [torch.tensor(row, dtype=torch.long, device=self.device) for row in rows]
-        if not tensors:
-            empty = torch.zeros(0, 1, dtype=torch.long, device=self.device)
-            return CaptionIds(empty, empty.bool())
-        ids = pad_sequence(tensors, batch_first=True, padding_value=self.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        return CaptionIds(ids, torch.arange(ids.shape[1], device=self.device) < lengths[:, None])
-
-    def tokenize_answers(self, texts: Sequence[str]) -> CaptionIds:
-        """Texts as the assistant would write them.
-
-        Raises:
-            ValueError: A text contains a special token.
-        """
-        for text in texts:
-            self._check_text(text)
-        return self._pad_ids([self._tokenize(text) for text in texts])
-
-    def decode(self, captions: CaptionIds) -> list[str]:
-        """Captions as text."""
-        rows = [row[keep].tolist() for row, keep in zip(captions.ids, captions.mask)]
-        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+    def _ids(self, text: str) -> Tensor:
+        return torch.tensor(self.text.encode(text), dtype=torch.long, device=self.device)
 
     def embed_captions(self, captions: CaptionIds) -> tuple[Tensor, Tensor]:
         """Embeddings ``[R, T, D]`` and mask ``[R, T]`` of captions inside the segment prompt.
@@ -298,14 +204,12 @@ class Sa2VA(nn.Module):
         """
         twins: Any = self.first_token_map
         ids = torch.cat([twins[captions.ids[:, :1]], captions.ids[:, 1:]], dim=1)
-        return self.mllm.get_input_embeddings()(ids), captions.mask
+        return self.embed_ids(ids), captions.mask
 
-    def embed_expressions(self, texts: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    def embed_expressions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Embeddings and mask of human texts, tokenised as upstream's prompt is."""
-        for text in texts:
-            self._check_text(text)
-        captions = self._pad_ids([self._tokenize(f' {text}') for text in texts])
-        return self.mllm.get_input_embeddings()(captions.ids), captions.mask
+        captions = self.text.encode_expressions(texts).to(self.device)
+        return self.embed_ids(captions.ids), captions.mask
 
     # ------------------------------------------------------------------ images
 
@@ -354,19 +258,19 @@ class Sa2VA(nn.Module):
         """
         thumbnail = image_tokens[-1]
         parts = [
-            self._embed(self.template.before_input + prompts.IMG_START),
+            self.embed_text(self.text.template.before_input + prompts.IMG_START),
             image_tokens.flatten(0, 1),
         ]
         # Text is tokenised from special token to special token, as one string would be.
         lead = prompts.IMG_END + prompts.DESCRIBE_INTRO.format(count=len(visual_prompts))
         for number, cells in enumerate(visual_prompts, start=1):
             parts += [
-                self._embed(f'{lead if number == 1 else ", "}region{number}{prompts.VP_START}'),
+                self.embed_text(f'{lead if number == 1 else ", "}region{number}{prompts.VP_START}'),
                 thumbnail[cells.flatten()],
-                self._embed(prompts.VP_END),
+                self.embed_text(prompts.VP_END),
             ]
-        question = prompts.describe_question(region) + self.template.before_answer
-        return torch.cat([*parts, self._embed(question)])
+        question = prompts.describe_question(region) + self.text.template.before_answer
+        return torch.cat([*parts, self.embed_text(question)])
 
     def _describe_prompts(
         self, features: ImageFeatures, image_index: Tensor, visual_prompts: Tensor
@@ -403,14 +307,14 @@ class Sa2VA(nn.Module):
             ValueError: Prompt and caption together exceed the model's context.
         """
         if len(image_index) == 0:
-            return self._pad_ids([])
+            return self.text.pad([]).to(self.device)
         prompt_list = self._describe_prompts(features, image_index, visual_prompts)
         self._check_context(max(map(len, prompt_list)), max_new_tokens)
         embeds, mask = _pad(prompt_list, left=True)
         ban = BanTokens(
-            torch.tensor(self.banned_token_ids, device=self.device), len(prompt_list) * num_captions
+            torch.tensor(self.text.banned_token_ids, device=self.device), len(prompt_list) * num_captions
         )
-        marker = self.template.end_of_turn
+        marker = self.text.template.end_of_turn
         sampling: dict[str, Any] = dict(temperature=temperature, top_k=0, top_p=1.0) if do_sample else {}
         with self._writing():
             rows: Any = self.mllm.generate(
@@ -422,11 +326,11 @@ class Sa2VA(nn.Module):
                 **sampling,
                 use_cache=True,
                 eos_token_id=None,
-                pad_token_id=self.tokenizer.pad_token_id,
+                pad_token_id=self.text.tokenizer.pad_token_id,
                 logits_processor=LogitsProcessorList([ban]),
-                stopping_criteria=StoppingCriteriaList([EndOfTurn(self.tokenizer, marker)]),
+                stopping_criteria=StoppingCriteriaList([EndOfTurn(self.text.tokenizer, marker)]),
             )
-        return cut_at_end_of_turn(rows, self.tokenizer, marker, ban.attempts)
+        return cut_at_end_of_turn(rows, self.text.tokenizer, marker, ban.attempts)
 
     def _check_context(self, prompt_len: int, answer_len: int) -> None:
         if prompt_len + answer_len > self.max_context:
@@ -459,7 +363,7 @@ class Sa2VA(nn.Module):
             features, image_index, visual_prompts: As for :meth:`describe`.
             captions: R captions.
         """
-        end = torch.tensor(self._tokenize(self.template.end_of_turn), device=self.device)
+        end = self._ids(self.text.template.end_of_turn)
         answers = [torch.cat([row[keep], end]) for row, keep in zip(captions.ids, captions.mask)]
         targets = pad_sequence(answers, batch_first=True, padding_value=IGNORE_INDEX)
         width = targets.shape[1]
@@ -496,11 +400,9 @@ class Sa2VA(nn.Module):
             with_image_tokens: Without them the language model sees the text only;
                 for the first phase of training a base from scratch.
         """
-        answer = torch.tensor(
-            self._tokenize(prompts.SEGMENT_ANSWER + self.template.end_of_turn), device=self.device
-        )
+        answer = self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
         sequences = self._segment_prompts(features, image_index, text_embeds, text_mask, with_image_tokens)
-        answer_embeds = self.mllm.get_input_embeddings()(answer)
+        answer_embeds = self.embed_ids(answer)
         lengths = torch.tensor([len(s) for s in sequences], device=self.device)
         hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
         seg_position = lengths + self._seg_offset(answer)
@@ -513,7 +415,7 @@ class Sa2VA(nn.Module):
         return Segmentation(mask_logits, iou_scores, self.mllm.lm_head(answer_states), answer)
 
     def _seg_offset(self, answer: Tensor) -> int:
-        positions = (answer == self.seg_token_id).nonzero()[:, 0].tolist()
+        positions = (answer == self.text.seg_token_id).nonzero()[:, 0].tolist()
         if len(positions) != 1:
             raise ValueError(f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.')
         return positions[0]
@@ -523,17 +425,17 @@ class Sa2VA(nn.Module):
         with_image_tokens: bool,
     ) -> list[Tensor]:  # fmt: skip
         before, after = (
-            self.template.before_input,
-            prompts.SEGMENT_SUFFIX + self.template.before_answer,
+            self.text.template.before_input,
+            prompts.SEGMENT_SUFFIX + self.text.template.before_answer,
         )
-        suffix = self._embed(after)
+        suffix = self.embed_text(after)
         if with_image_tokens:
             tokens = [t.flatten(0, 1) for t in self._image_tokens(features)]
-            start = self._embed(before + prompts.IMG_START)
-            middle = self._embed(prompts.IMG_END + prompts.SEGMENT_PREFIX)
+            start = self.embed_text(before + prompts.IMG_START)
+            middle = self.embed_text(prompts.IMG_END + prompts.SEGMENT_PREFIX)
             heads = [torch.cat([start, t, middle]) for t in tokens]
         else:
-            heads = [self._embed(before + prompts.SEGMENT_PREFIX)] * len(features.num_tiles)
+            heads = [self.embed_text(before + prompts.SEGMENT_PREFIX)] * len(features.num_tiles)
         return [
             torch.cat([heads[i], text[keep].to(suffix.dtype), suffix])
             for i, text, keep in zip(image_index.tolist(), text_embeds, text_mask)

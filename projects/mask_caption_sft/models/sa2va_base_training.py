@@ -76,7 +76,8 @@ class Sa2VABaseTraining(BaseModel):
             batch.num_tiles,
             model.encode_grounding(batch.g_pixel_values),
         )
-        text = model.embed_expressions(batch.expressions)
+        expressions = [str(text) for text in batch.expressions]
+        text = model.embed_expressions(expressions)
         is_early = self._num_iters <= self.text_only_iters + self.mixed_iters
         with_image = self._num_iters > self.text_only_iters and (self._num_iters % 2 == 1 or not is_early)
         result = model.segment(features, batch.image2, *text, with_image_tokens=with_image)
@@ -94,37 +95,36 @@ class Sa2VABaseTraining(BaseModel):
             'iou': iou.mean(),
         }
         if is_early:
-            losses['loss_words'] = self._words_loss(result, batch.expressions)
+            losses['loss_words'] = self._words_loss(result, expressions)
         if with_image:
-            losses['loss_caption'] = self._caption_loss(features, batch)
+            losses['loss_caption'] = self._caption_loss(features, batch, expressions)
         return losses
 
-    def _words_loss(self, result: Segmentation, expressions: list[str | None]) -> Tensor:
+    def _words_loss(self, result: Segmentation, expressions: list[str]) -> Tensor:
         """The state at ``[SEG]`` has to name the words of its expression, through the output matrix.
 
         Without it the states of all expressions first become alike, and stay so for long.
         """
-        seg = (result.answer_ids == self.student.seg_token_id).nonzero()[0, 0]
+        seg = (result.answer_ids == self.student.text.seg_token_id).nonzero()[0, 0]
         scores = result.answer_logits[:, seg + 1].log_softmax(-1)
-        words = self.student.tokenize_answers([f' {text}' for text in expressions])
+        words = self.student.text.encode_expressions(expressions).to(scores.device)
         picked = scores.gather(1, words.ids) * words.mask
         return -(picked.sum(1) / words.mask.sum(1)).mean()
 
-    def _caption_loss(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
-        ratios = [self._caption_ratio_of(str(text)) for text in batch.expressions]
+    def _caption_loss(self, features: ImageFeatures, batch: RegionBatch, expressions: list[str]) -> Tensor:
+        ratios = [self._caption_ratio_of(text) for text in expressions]
         rows = (torch.rand(len(batch)) < torch.tensor(ratios)).nonzero()[:, 0]
         if not len(rows):
             return features.vit.sum() * 0
-        texts: list[Any] = list(batch.expressions)
         taught = [
-            texts[i - 1] if noisy else texts[i]
+            expressions[i - 1] if noisy else expressions[i]
             for i, noisy in zip(rows.tolist(), torch.rand(len(rows)) < self.caption_noise_ratio)
         ]
         scores = self.student.caption_logits(
             features,
             batch.image1[rows],
             batch.visual_prompts[rows],
-            self.student.tokenize_answers(taught),
+            self.student.text.encode_answers(taught).to(self.student.device),
         )
         return caption_loss(scores.logits, scores.targets).mean()
 
@@ -155,4 +155,6 @@ def pick_loss(mask_logits: Tensor, masks: Tensor, image_index: Tensor) -> Tensor
     areas = masks.flatten(1).sum(1).clamp(min=1)
     scores = 0.25 * mask_logits.flatten(1) @ masks.flatten(1).to(mask_logits.dtype).t() / areas
     other_image = image_index[:, None] != image_index
-    return cross_entropy(scores.masked_fill(other_image, -torch.inf), torch.arange(len(masks)))
+    return cross_entropy(
+        scores.masked_fill(other_image, -torch.inf), torch.arange(len(masks), device=masks.device)
+    )

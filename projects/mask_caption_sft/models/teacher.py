@@ -1,6 +1,7 @@
 """The steady copy of the student that segments from its captions."""
 
 from copy import deepcopy
+from typing import Any
 
 from .sa2va import Sa2VA
 
@@ -15,10 +16,10 @@ def build_teacher(student: Sa2VA) -> Sa2VA:
     Args:
         student: The model in training. Its tokenizer and config are shared too.
     """
-    shared = [student.tokenizer, student.config]
+    shared = [student.text, student.config]
     shared += [p for p in student.parameters() if not p.requires_grad]
     shared += list(student.buffers())
     # deepcopy takes an object it finds in the memo instead of copying it.
-    memo = {id(item): item for item in shared}
-    memo[id(student._start)] = {}
+    memo: dict[int, Any] = {id(item): item for item in shared}
+    memo[id(student.start_weights)] = None
     return deepcopy(student, memo).freeze().eval()

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass
@@ -26,6 +28,18 @@ class CaptionIds:
     def __getitem__(self, index: Tensor) -> 'CaptionIds':
         banned = None if self.num_banned is None else self.num_banned[index]
         return CaptionIds(self.ids[index], self.mask[index], banned)
+
+    def to(self, device: torch.device) -> 'CaptionIds':
+        """The same captions on a device."""
+        banned = None if self.num_banned is None else self.num_banned.to(device)
+        return CaptionIds(self.ids.to(device), self.mask.to(device), banned)
+
+    def append(self, other: 'CaptionIds', pad_id: int) -> 'CaptionIds':
+        """Rows of both, padded to the longer width; without ``num_banned``."""
+        width = max(self.ids.shape[1], other.ids.shape[1])
+        rows = [(c.ids, c.mask, (0, width - c.ids.shape[1])) for c in (self, other)]
+        ids = torch.cat([pad(ids, by, value=pad_id) for ids, _, by in rows])
+        return CaptionIds(ids, torch.cat([pad(mask, by, value=False) for _, mask, by in rows]))
 
 
 @dataclass

@@ -173,5 +173,5 @@ def write_base(model: Sa2VA, out_dir: Path, dtype: torch.dtype | None = None) ->
     """Config, tokenizer and weights as a released checkpoint."""
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / 'config.json').write_text(json.dumps(model.config, indent=2) + '\n')
-    model.tokenizer.save_pretrained(out_dir)
+    model.text.tokenizer.save_pretrained(out_dir)
     save_released(model, out_dir, dtype)

@@ -1,0 +1,57 @@
+"""The model before training, inside the model in training: what ``loss_kl`` compares with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+
+def adapters_of(module: nn.Module) -> list[Any]:
+    """The layers that carry LoRA."""
+    return [m for m in module.modules() if isinstance(m, BaseTunerLayer)]
+
+
+class StartWeights:
+    """Copies of a module's trained weights, except LoRA, as they are now.
+
+    They stay outside the state dict: a resumed run reads them from the base again.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._tensors = {
+            name: parameter.detach().clone()
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad and 'lora_' not in name
+        }
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast the copies, as ``nn.Module._apply`` does with parameters."""
+        self._tensors = {name: function(tensor) for name, tensor in self._tensors.items()}
+
+    @contextmanager
+    def swapped_in(self, module: nn.Module) -> Iterator[None]:
+        """Inside, ``module`` has these weights and LoRA is off.
+
+        For passes without gradient only: a recomputation after leaving would run
+        with the wrong weights.
+        """
+        parameters = dict(module.named_parameters())
+        trained = {name: parameters[name].data for name in self._tensors}
+        adapters = adapters_of(module)
+        takes_gradient = {name: p.requires_grad for name, p in parameters.items()}
+        for adapter in adapters:
+            adapter.enable_adapters(False)
+        for name, tensor in self._tensors.items():
+            parameters[name].data = tensor
+        try:
+            yield
+        finally:
+            for name, tensor in trained.items():
+                parameters[name].data = tensor
+            for adapter in adapters:
+                adapter.enable_adapters(True)
+            # peft freezes an adapter when it is switched off, and thaws it when it is switched on.
+            for name, parameter in parameters.items():
+                parameter.requires_grad_(takes_gradient[name])
