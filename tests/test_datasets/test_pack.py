@@ -79,7 +79,7 @@ def test_one_text_of_a_region_is_drawn_for_training(written, tmp_path):
 def test_the_result_does_not_depend_on_the_workers(written, tmp_path):
     dataset = everything(SA1B, written / 'sa1b')
     one, two = (pack(dataset, tmp_path / str(n), workers=n) for n in (1, 2))
-    assert one['sha256'] == two['sha256']
+    assert one['checksum'] == two['checksum']
 
 
 class Interrupted:
@@ -108,7 +108,7 @@ def test_an_interrupted_pack_goes_on_and_is_not_read_before(written, tmp_path, m
     write_pack(out, range(3), lambda row: seen.append(row) or task(row), {'frames': 'png'})
     assert seen == [2]
     halves = PackedRegions(data_root=str(out))
-    assert json.loads((out / 'manifest.json').read_text())['sha256'] == whole['sha256']
+    assert json.loads((out / 'manifest.json').read_text())['checksum'] == whole['checksum']
     assert len(halves) == 3
     with pytest.raises(ValueError, match='holds a pack of another source or other options'):
         write_pack(out, range(3), task, {'frames': 'jpeg'})

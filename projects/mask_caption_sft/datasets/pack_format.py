@@ -65,6 +65,11 @@ def encode_record(record: PackedRecord) -> bytes:
     return _PREFIX.pack(zlib.crc32(body), len(text)) + body
 
 
+def record_checksum(data: bytes) -> int:
+    """The CRC-32 that an encoded record carries."""
+    return _PREFIX.unpack_from(data)[0]
+
+
 def decode_record(data: bytes) -> PackedRecord:
     """The other way.
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,14 +21,14 @@ from .pack_format import (
     MANIFEST,
     PackedRecord,
     area_ratios,
-    decode_record,
     encode_record,
+    record_checksum,
 )
 from .parallel import call_task, set_task
 from .skip_list import write_skip_list
 
 _KEY = struct.Struct('>Q')
-_STATE, _BROKEN = b'state', b'broken-'
+_STATE, _BROKEN, _FACTS = b'state', b'broken-', b'facts-'
 _MAP_BYTES = 1 << 42  # an upper bound of address space, not of the disk
 _TASKS_PER_COMMIT = 64
 
@@ -101,7 +102,9 @@ def _run_all(
         with env.begin(write=True) as transaction:
             for records, broken in results:
                 for record in records:
-                    transaction.put(record_key(state['records']), encode_record(record))
+                    key, data = record_key(state['records']), encode_record(record)
+                    transaction.put(key, data)
+                    transaction.put(_FACTS + key, json.dumps(_facts_of(record, data)).encode())
                     state['records'] += 1
                 for pair in broken:
                     transaction.put(_BROKEN + record_key(state['broken']), json.dumps(pair).encode())
@@ -121,27 +124,37 @@ def _batches(
             yield [next(results) for _ in todo[start : start + _TASKS_PER_COMMIT]]
 
 
+def _facts_of(record: PackedRecord, data: bytes) -> dict[str, Any]:
+    """What the columns and the manifest need of a record, so that no record is read back."""
+    areas = [area_ratios(view) for view in record.views]
+    return {
+        'name': record.sample_id,
+        'checksum': record_checksum(data),
+        # A region counts with the view in which less of it is seen; a record with its largest.
+        'area_ratio': float(np.min(areas, axis=0).max(initial=0.0)),
+        'frame_distance': record.frame_distance,
+        'views': len(record.views),
+        'masks': len(record.texts),
+        'texts': sum(map(len, record.texts)),
+    }
+
+
 def _write_columns(env: lmdb.Environment, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """Read every record back once: names, areas, distances, counts, and a checksum."""
+    """Names, areas and distances of all records; counts, and a checksum of the records' checksums."""
     count = state['records']
-    least, distance = np.zeros(count, np.float32), np.full(count, -1, np.int32)
-    digest, statistics, names = hashlib.sha256(), Counter[str](), []
+    area, distance = np.zeros(count, np.float32), np.zeros(count, np.int32)
+    checksum, statistics, names = 0, Counter({'views': 0, 'masks': 0, 'texts': 0}), []
     with env.begin() as transaction:
         for number in range(count):
-            data = transaction.get(record_key(number), b'')
-            digest.update(data)
-            record = decode_record(data)
-            names.append(record.sample_id)
-            areas = [area_ratios(view) for view in record.views]
-            # A region counts with the view in which less of it is seen; a record with its largest.
-            least[number] = np.min(areas, axis=0).max(initial=0.0)
-            distance[number] = record.frame_distance
-            statistics.update(views=len(record.views), masks=len(record.texts))
-            statistics.update(texts=sum(map(len, record.texts)))
+            facts = json.loads(transaction.get(_FACTS + record_key(number), b''))
+            names.append(facts['name'])
+            area[number], distance[number] = facts['area_ratio'], facts['frame_distance']
+            checksum = zlib.crc32(facts['checksum'].to_bytes(4, 'little'), checksum)
+            statistics.update({name: facts[name] for name in statistics})
         stored = [transaction.get(_BROKEN + record_key(i), b'') for i in range(state['broken'])]
         broken = [tuple(json.loads(pair)) for pair in stored]
     write_names(folder, 'names', names)
-    np.save(folder / 'area_ratio.npy', least)
+    np.save(folder / 'area_ratio.npy', area)
     np.save(folder / 'frame_distance.npy', distance)
     write_skip_list(folder / 'not_packed.jsonl', broken)
-    return {'records': count, 'broken': state['broken'], **statistics, 'sha256': digest.hexdigest()}
+    return {'records': count, 'broken': state['broken'], **statistics, 'checksum': checksum}

@@ -38,6 +38,7 @@ FAULTS = {
     'KeyError': 'wrong keys',
 }
 _BOUNDS_PIXELS = 1
+_MOST_AREAS = 1 << 20
 
 
 @dataclass
@@ -129,6 +130,24 @@ def kind_of_fault(reason: str) -> str:
     return next((kind for word, kind in FAULTS.items() if word in reason), 'other')
 
 
+class _Quantiles:
+    """Of a stream, in bounded memory: beyond a million values every second, then every fourth, ..."""
+
+    def __init__(self, most: int = _MOST_AREAS) -> None:
+        self.most, self.stride, self.position = most, 1, 0
+        self.kept: list[float] = []
+
+    def add(self, values: list[float]) -> None:
+        first = -self.position % self.stride
+        self.kept += values[first :: self.stride]
+        self.position += len(values)
+        if len(self.kept) > self.most:
+            self.kept, self.stride = self.kept[::2], 2 * self.stride
+
+    def at(self, shares: list[float]) -> list[float]:
+        return [round(q, 5) for q in np.quantile(self.kept, shares).tolist()] if self.kept else []
+
+
 def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
     """Counts, sizes, areas and faults of a dataset; plain values, for JSON.
 
@@ -138,7 +157,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
     """
     read, regions, texts, empty, outside = 0, 0, 0, 0, 0
     sizes: Counter[str] = Counter()
-    areas: list[float] = []
+    areas = _Quantiles()
     faults: dict[str, list[tuple[str, str]]] = defaultdict(list)
     copies: dict[str, list[str]] = defaultdict(list)
     swaps: list[float] = []
@@ -148,7 +167,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
             faults[kind_of_fault(facts.fault)].append((facts.sample_id, facts.fault))
             continue
         sizes.update(f'{width} x {height}' for height, width in facts.sizes)
-        areas += facts.areas
+        areas.add(facts.areas)
         regions += len(facts.areas) // max(1, len(facts.sizes))
         texts, empty, outside = (
             texts + facts.num_texts,
@@ -157,13 +176,12 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
         )
         copies[facts.content].append(facts.sample_id)
         swaps += [] if facts.swap is None else [facts.swap]
-    quantiles = np.quantile(areas, [0, 0.05, 0.5, 0.95, 1]).tolist() if areas else []
     return {
         'records': total, 'read': read, 'broken': sum(map(len, faults.values())),
         'faults': {kind: len(found) for kind, found in sorted(faults.items())},
         'broken_records': [pair for found in faults.values() for pair in found],
         'regions': regions, 'texts': texts, 'empty_masks': empty, 'polygons_out_of_bounds': outside,
-        'sizes': dict(sizes.most_common(5)), 'area_ratio_0_5_50_95_100': [round(q, 5) for q in quantiles],
+        'sizes': dict(sizes.most_common(5)), 'area_ratio_0_5_50_95_100': areas.at([0, 0.05, 0.5, 0.95, 1]),
         'duplicates': [ids for ids in copies.values() if len(ids) > 1],
         'channels_look_swapped': mostly_swapped(swaps),
     }  # fmt: skip
