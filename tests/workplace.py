@@ -40,13 +40,14 @@ class Workplace:
         return result
 
     def train(
-        self, work_dir: str, max_iters: int, *args: str, options: tuple[str, ...] = (), validate: bool = True
-    ):
+        self, work_dir: str, max_iters: int, *args: str, options: tuple[str, ...] = (), validate: bool = True,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess:  # fmt: skip
         """``tools/train.py`` on the tiny config, shortened."""
         short = [option for option in SHORT if validate or not option.startswith('val_dataloader')]
         tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--work-dir', work_dir]
         shortened = ['--cfg-options', f'train_cfg.max_iters={max_iters}', *short, *options]
-        return self.call(*tool, *args, *shortened)
+        return self.call(*tool, *args, *shortened, check=check)
 
     def scalars(self, work_dir: str) -> list[dict]:
         """Logged rows of the newest run in a work dir."""

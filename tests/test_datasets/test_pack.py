@@ -26,6 +26,7 @@ from projects.mask_caption_sft.datasets.pack_format import (
     encode_record,
 )
 from projects.mask_caption_sft.datasets.pack_writing import record_key, write_pack
+from projects.mask_caption_sft.datasets.packed import open_environment
 from projects.mask_caption_sft.datasets.packing import EVERYTHING, FrameEncoding, PackTask, encoding_loss
 from projects.mask_caption_sft.datasets.skip_list import write_skip_list
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
@@ -209,6 +210,23 @@ def test_a_damaged_record_is_a_broken_record(distances):
     packed = PackedRegions(data_root=distances, pipeline=[ChooseRegions(1)])
     assert 'record1' in packed[1].sample_id
     assert 'checksum differs' in packed[1].reason
+
+
+def _opened_in_child(folder: str, parents: int, queue) -> None:
+    queue.put(id(open_environment(folder)) != parents)
+
+
+def test_a_forked_process_opens_the_database_for_itself(written, tmp_path):
+    pack(everything(SAVPairs, written / 'sav'), tmp_path)
+    mine = open_environment(str(tmp_path))
+    assert open_environment(str(tmp_path)) is mine
+    context = multiprocessing.get_context('fork')
+    queue = context.SimpleQueue()
+    child = context.Process(target=_opened_in_child, args=(str(tmp_path), id(mine), queue))
+    child.start()
+    child.join(60)
+    assert queue.get()
+    assert len(PackedRegions(data_root=str(tmp_path))) == 3  # the parent's is still good
 
 
 @pytest.mark.parametrize('method', ['fork', 'spawn'])

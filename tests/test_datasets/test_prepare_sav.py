@@ -54,7 +54,7 @@ def write_video(folder: Path, name: str = 'sav_000001', num_frames: int = 49, an
     return path
 
 
-def test_annotation_i_is_frame_4i(tmp_path):
+def test_decoded_frames_are_those_asked_for(tmp_path):
     path = write_video(tmp_path)
     assert count_frames(path) == 49
     frames = decode_frames(path, [48, 0, 4, 20, 4])
@@ -76,7 +76,7 @@ def prepare(videos: Path, out: Path, workers: int = 1, **options) -> PackedRegio
     return PackedRegions(data_root=str(out))
 
 
-def test_masks_of_a_pair_lie_on_what_moves(tmp_path):
+def test_annotation_i_is_frame_4i_so_masks_lie_on_what_moves(tmp_path):
     write_video(tmp_path / 'videos')
     pack = prepare(tmp_path / 'videos', tmp_path / 'pack', pairs_per_masklet=8, frame_distance=(8, 40))
     assert len(pack) == 16

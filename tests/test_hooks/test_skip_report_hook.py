@@ -4,6 +4,8 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.skip_list import read_skip_list
@@ -38,12 +40,12 @@ def test_the_final_report_counts_by_dataset_and_kind(runner, caplog):
     hook = SkipReportHook()
     run(hook, runner, batch(2, 1), batch(0, 2))
     hook.after_train(runner)
-    assert 'Skipped 3 of 5 records on this rank. sav OSError: 3.' in caplog.text
+    assert 'Skipped 3 of 5 records. sav OSError: 3. skipped_records.jsonl names them.' in caplog.text
     assert read_skip_list(f'{runner.work_dir}/skipped_records.jsonl') == {'bad0.npz', 'bad1.npz'}
 
 
 def test_too_many_broken_records_stop_the_run_with_the_mend(runner):
-    hook = SkipReportHook(max_broken_ratio=0.2, min_records=4, check_interval=1)
+    hook = SkipReportHook(max_broken_ratio=0.2, min_records=4)
     run(hook, runner, batch(3, 0))
     with pytest.raises(RuntimeError, match=r'2 of 5 records could not be read.*max_broken_ratio=0\.2'):
         run(hook, runner, batch(0, 2))
@@ -52,14 +54,36 @@ def test_too_many_broken_records_stop_the_run_with_the_mend(runner):
 
 
 def test_the_message_names_the_first_records(runner):
-    hook = SkipReportHook(max_broken_ratio=0.2, min_records=1, check_interval=1)
+    hook = SkipReportHook(max_broken_ratio=0.2, min_records=1)
     with pytest.raises(RuntimeError, match=r'First of them: bad0\.npz \(OSError: truncated\); bad1\.npz'):
         run(hook, runner, batch(0, 2))
 
 
 def test_the_share_is_not_judged_too_early(runner):
-    run(SkipReportHook(max_broken_ratio=0.2, min_records=50, check_interval=1), runner, batch(0, 2))
+    run(SkipReportHook(max_broken_ratio=0.2, min_records=50), runner, batch(0, 2))
 
 
 def test_a_share_below_the_limit_goes_on(runner):
-    run(SkipReportHook(max_broken_ratio=0.5, min_records=1, check_interval=1), runner, batch(3, 1))
+    run(SkipReportHook(max_broken_ratio=0.5, min_records=1), runner, batch(3, 1))
+
+
+def work(rank: int, folder: str) -> None:
+    """Rank 1 meets a broken record in the first of three iterations; they are exchanged in the second."""
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    logging.basicConfig(filename=f'{folder}/log{rank}', level=logging.INFO)
+    runner = SimpleNamespace(iter=0, logger=logging.getLogger('skips'), work_dir=folder)
+    hook = SkipReportHook(check_interval=2)
+    run(hook, runner, batch(1, rank), batch(1, 0))
+    assert (hook.drawn, hook.broken) == (5, 1)
+    run(hook, runner, batch(1, rank))
+    hook.after_train(runner)
+    assert (hook.drawn, hook.broken) == (8, 2)
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_records_of_all_ranks_reach_the_log_and_the_list_of_the_first(tmp_path):
+    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    assert 'skipped sav bad0.npz: OSError: truncated' in (tmp_path / 'log0').read_text()
+    assert 'Skipped 2 of 8 records' in (tmp_path / 'log0').read_text()
+    assert read_skip_list(tmp_path / 'skipped_records.jsonl') == {'bad0.npz'}

@@ -3,13 +3,12 @@
 from collections import Counter
 from pathlib import Path
 
-import torch
-from mmengine.dist import all_reduce, master_only
+from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..datasets.skip_list import write_skip_list
-from ..structures import RegionBatch
+from ..structures import BrokenRecord, RegionBatch
 
 LIST_NAME = 'skipped_records.jsonl'
 
@@ -18,12 +17,13 @@ class SkipReportHook(Hook):
     """Every skipped record is named in the log; too many stop the run; a report ends it.
 
     ``{work_dir}/skipped_records.jsonl`` lists what was skipped, once each, in the format of a
-    skip-list (rank 0's records; those of other ranks are in their logs).
+    skip-list. Records of all ranks are brought together.
 
     Args:
         max_broken_ratio: Share of drawn records that may be broken, in [0, 1].
         min_records: The share is not judged before so many records were drawn.
-        check_interval: Iterations between two looks at the share, over all ranks.
+        check_interval: Iterations between two exchanges between ranks; a single process
+            names and judges at once.
     """
 
     priority = 'LOW'
@@ -36,27 +36,34 @@ class SkipReportHook(Hook):
         self.drawn, self.broken = 0, 0
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.named: dict[tuple[str, str], str] = {}
+        self._new_drawn = 0
+        self._new_broken: list[BrokenRecord] = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count this batch's records."""
         batch: RegionBatch = data_batch['batch']
-        self.drawn += len(set(batch.sample_ids)) + len(batch.skipped)
-        self.broken += len(batch.skipped)
-        for record in batch.skipped:
-            self.reasons[record.dataset, record.reason.split(':')[0]] += 1
-            self.named.setdefault((record.dataset, record.sample_id), record.reason)
-            runner.logger.warning(f'skipped {record.dataset} {record.sample_id}: {record.reason}')
-        if self.every_n_train_iters(runner, self.check_interval):
+        self._new_drawn += len(set(batch.sample_ids)) + len(batch.skipped)
+        self._new_broken += batch.skipped
+        if get_world_size() == 1 or self.every_n_train_iters(runner, self.check_interval):
+            self._exchange(runner)
             self._check_share(runner)
 
+    def _exchange(self, runner: Runner) -> None:
+        """Bring together what the ranks have met since the last time; only rank 0's log reaches a file."""
+        for drawn, records in all_gather_object((self._new_drawn, self._new_broken)):
+            self.drawn += drawn
+            self.broken += len(records)
+            for record in records:
+                self.reasons[record.dataset, record.reason.split(':')[0]] += 1
+                self.named.setdefault((record.dataset, record.sample_id), record.reason)
+                runner.logger.warning(f'skipped {record.dataset} {record.sample_id}: {record.reason}')
+        self._new_drawn, self._new_broken = 0, []
+
     def _check_share(self, runner: Runner) -> None:
-        counts = torch.tensor([self.drawn, self.broken], dtype=torch.float64)
-        all_reduce(counts)
-        drawn, broken = counts.tolist()
-        if drawn >= self.min_records and broken > self.max_broken_ratio * drawn:
+        if self.drawn >= self.min_records and self.broken > self.max_broken_ratio * self.drawn:
             self._write_list(runner)
             raise RuntimeError(
-                f'{broken:.0f} of {drawn:.0f} records could not be read, more than '
+                f'{self.broken} of {self.drawn} records could not be read, more than '
                 f'max_broken_ratio={self.max_broken_ratio}: {self.report()} '
                 f'First of them: {self._first()}. All are in {runner.work_dir}/{LIST_NAME}. Mend the data '
                 '(tools/verify_datasets.py), or raise max_broken_ratio in custom_hooks.'
@@ -64,8 +71,10 @@ class SkipReportHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """The final report."""
+        self._exchange(runner)
         self._write_list(runner)
-        runner.logger.info(f'Skipped {self.broken} of {self.drawn} records on this rank. {self.report()}')
+        listed = f' {LIST_NAME} names them.' if self.named else ''
+        runner.logger.info(f'Skipped {self.broken} of {self.drawn} records. {self.report()}{listed}')
 
     @master_only
     def _write_list(self, runner: Runner) -> None:
