@@ -105,6 +105,32 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(trained):
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
+def test_early_stopping_ends_a_run_that_no_longer_gains(workplace):
+    options = (
+        'default_hooks.early_stopping.patience=1',
+        'default_hooks.early_stopping.min_delta=1.0',  # no validation gains so much
+        'train_cfg.val_interval=1',
+    )
+    output = workplace.train('early', 5, options=options).stdout
+    assert 'the monitored metric did not improve' in output
+    # The validation before the run counts as the first.
+    assert (workplace.folder / 'early' / 'iter_1.pth').is_file()
+    assert not (workplace.folder / 'early' / 'iter_2.pth').exists()
+
+
+def test_one_path_puts_the_real_sav_pairs_in_place(workplace, shared_dir):
+    name = 'train_dataloader.dataset.datasets'
+    others = [f'{name}.{other}=None' for other in ('sa1b', 'openimages', 'refcoco')]
+    options = (
+        f'{name}.sav.data_root={shared_dir}/data/sav_pairs',
+        *others, 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None',
+    )  # fmt: skip
+    workplace.train('real', 2, options=options, validate=False)
+    rows = [row for row in workplace.scalars('real') if 'loss' in row]
+    assert [row['step'] for row in rows] == [1, 2]
+    assert all(0 < row['sav/loss_iou'] < 1 for row in rows)
+
+
 def test_two_processes_train_save_and_resume(workplace):
     def train(max_iters: int, *args: str):
         script = str(ROOT / 'tools' / 'dist_train.sh')
