@@ -156,7 +156,7 @@ def main() -> None:
     pack = what.add_parser('pack')
     pack.add_argument('--npz', type=Path, required=True)
     pack.add_argument('--copies', type=int, default=20)
-    pack.add_argument('--quality', type=int, default=95)
+    pack.add_argument('--quality', type=int, default=FrameEncoding.quality)
     index = what.add_parser('index')
     index.add_argument('--masks', type=int, default=100_000_000)
     args = parser.parse_args()

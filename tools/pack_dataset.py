@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='folder of the pack')
     parser.add_argument('--val', action='store_true', help='the dataset of val_dataloader')
     parser.add_argument('--frames', choices=['jpeg', 'png'], default='jpeg')
-    parser.add_argument('--quality', type=int, default=95, help='of JPEG frames')
+    parser.add_argument('--quality', type=int, default=FrameEncoding.quality, help='of JPEG frames')
     parser.add_argument('--workers', type=int, default=2)
     return parser.parse_args()
 

@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--kinds', nargs='+', choices=default.kinds, default=default.kinds)
     parser.add_argument('--max-side', type=int, default=1024, help='shrink larger frames; 0 for never')
     parser.add_argument('--frames', choices=['jpeg', 'png'], default='jpeg')
-    parser.add_argument('--quality', type=int, default=95)
+    parser.add_argument('--quality', type=int, default=FrameEncoding.quality)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2)
     return parser.parse_args()

@@ -1,5 +1,6 @@
 """The steady copy of the student."""
 
+import pytest
 import torch
 
 from projects.mask_caption_sft.models.teacher import build_teacher
@@ -32,3 +33,9 @@ def test_the_teacher_starts_equal_to_the_student():
     assert not any(p.requires_grad for p in teacher.parameters() if p.data_ptr() not in
                    {q.data_ptr() for q in student.parameters()})  # fmt: skip
     assert not teacher.training
+
+
+def test_the_teacher_does_not_keep_the_weights_from_before_training():
+    teacher = build_teacher(miniature_sa2va())
+    with pytest.raises(RuntimeError, match='does not keep the weights'):
+        teacher.reference()

@@ -25,11 +25,11 @@ class FrameEncoding:
 
     Attributes:
         kind: ``'jpeg'`` or ``'png'`` (without loss).
-        quality: Of JPEG, with full colour resolution.
+        quality: Of JPEG. Colour is stored at half resolution, as in the videos themselves.
     """
 
     kind: str = 'jpeg'
-    quality: int = 95
+    quality: int = 92
 
     def __post_init__(self) -> None:
         if self.kind not in ('jpeg', 'png'):
@@ -38,8 +38,10 @@ class FrameEncoding:
     def encode(self, image: np.ndarray) -> bytes:
         """``[H, W, 3]`` uint8 RGB as the bytes of an image file."""
         file = io.BytesIO()
-        options: dict[str, Any] = {'quality': self.quality, 'subsampling': 0} if self.kind == 'jpeg' else {}
-        Image.fromarray(image).save(file, self.kind, **options)
+        options: dict[str, Any] = (
+            {'quality': self.quality, 'subsampling': '4:2:0'} if self.kind == 'jpeg' else {}
+        )
+        Image.fromarray(image).save(file, self.kind, optimize=True, **options)
         return file.getvalue()
 
 

@@ -40,7 +40,6 @@ class StartWeights:
         parameters = dict(module.named_parameters())
         trained = {name: parameters[name].data for name in self._tensors}
         adapters = adapters_of(module)
-        takes_gradient = {name: p.requires_grad for name, p in parameters.items()}
         for adapter in adapters:
             adapter.enable_adapters(False)
         for name, tensor in self._tensors.items():
@@ -52,6 +51,3 @@ class StartWeights:
                 parameters[name].data = tensor
             for adapter in adapters:
                 adapter.enable_adapters(True)
-            # peft freezes an adapter when it is switched off, and thaws it when it is switched on.
-            for name, parameter in parameters.items():
-                parameter.requires_grad_(takes_gradient[name])
