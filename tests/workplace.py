@@ -5,6 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'mask_caption_sft_tiny.py'
@@ -53,3 +58,9 @@ class Workplace:
         """Logged rows of the newest run in a work dir."""
         newest = sorted((self.folder / work_dir).glob('*/vis_data/scalars.json'))[-1]
         return [json.loads(line) for line in newest.read_text().splitlines()]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of a run, read without executing code."""
+    allow_checkpoint_globals()
+    return torch.load(path, map_location='cpu', weights_only=True)

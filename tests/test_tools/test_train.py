@@ -5,15 +5,9 @@ import sys
 import pytest
 import torch
 
-from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals
-from tests.workplace import CONFIG, ROOT, SHORT
+from tests.workplace import CONFIG, ROOT, load_checkpoint
 
 pytestmark = pytest.mark.slow
-
-
-def load(path):
-    allow_checkpoint_globals()
-    return torch.load(path, map_location='cpu', weights_only=True)
 
 
 def test_losses_datasets_times_and_signals_are_logged(trained):
@@ -50,7 +44,7 @@ def test_the_newest_checkpoints_are_kept_and_hold_what_is_trained(trained):
     kept = sorted(path.name for path in (trained.folder / 'run').glob('*.pth'))
     assert [name for name in kept if name.startswith('iter')] == ['iter_3.pth', 'iter_4.pth']
     assert len([name for name in kept if name.startswith('best_mask_cycle_second_view_iou')]) == 1
-    checkpoint = load(trained.folder / 'run' / 'iter_4.pth')
+    checkpoint = load_checkpoint(trained.folder / 'run' / 'iter_4.pth')
     names = checkpoint['state_dict'].keys()
     students = {name.removeprefix('student.') for name in names if name.startswith('student.')}
     teachers = {name.removeprefix('teacher.') for name in names if name.startswith('teacher.')}
@@ -64,58 +58,22 @@ def test_the_newest_checkpoints_are_kept_and_hold_what_is_trained(trained):
 
 
 def test_the_teacher_lags_behind_the_student(trained):
-    state = load(trained.folder / 'run' / 'iter_4.pth')['state_dict']
+    state = load_checkpoint(trained.folder / 'run' / 'iter_4.pth')['state_dict']
     name = next(n for n in state if n.startswith('student.') and 'lora_B' in n)
     student, teacher = state[name], state[name.replace('student', 'teacher', 1)]
     assert 0 < teacher.abs().max() < student.abs().max()
 
 
 def test_resume_goes_on_with_the_saved_teacher_and_does_not_validate_again(trained):
-    before = load(trained.folder / 'run' / 'iter_4.pth')['state_dict']
+    before = load_checkpoint(trained.folder / 'run' / 'iter_4.pth')['state_dict']
     trained.train('run', 5, '--resume', options=('custom_hooks.0.momentum=0.0',))
     rows = trained.scalars('run')
     assert [row['step'] for row in rows if 'loss' in row] == [5]
     assert len([row for row in rows if 'mask_cycle/counted' in row]) == 1
-    after = load(trained.folder / 'run' / 'iter_5.pth')['state_dict']
+    after = load_checkpoint(trained.folder / 'run' / 'iter_5.pth')['state_dict']
     teachers = [name for name in before if name.startswith('teacher.')]
     assert all(torch.equal(before[name], after[name]) for name in teachers)
     assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith('student.'))
-
-
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(trained):
-    """Same batches, same losses, same weights, with the random parts of the loop switched on."""
-    options = (
-        'model.sa2va.lora.lora_dropout=0.1',
-        'model.num_points=100',
-        'train_dataloader.dataset.datasets.openimages=None',
-    )
-    without_val = ('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
-    trained.train('whole', 4, options=(*options, *without_val), validate=False)
-    trained.train('halves', 2, options=(*options, *without_val), validate=False)
-    trained.train('halves', 4, '--resume', options=(*options, *without_val), validate=False)
-
-    def losses(work_dir):
-        rows = [row for row in trained.scalars(work_dir) if 'loss' in row and row['step'] > 2]
-        timed = ('time', 'data_time', 'memory', 'host_memory_mb')
-        return [{name: row[name] for name in row if name not in timed} for row in rows]
-
-    assert len(losses('whole')) == 2
-    assert losses('halves') == losses('whole')
-    whole, halves = (load(trained.folder / name / 'iter_4.pth')['state_dict'] for name in ('whole', 'halves'))
-    assert all(torch.equal(whole[name], halves[name]) for name in whole)
-
-
-def test_early_stopping_ends_a_run_that_no_longer_gains(workplace):
-    options = (
-        'default_hooks.early_stopping.patience=1',
-        'default_hooks.early_stopping.min_delta=1.0',  # no validation gains so much
-        'train_cfg.val_interval=1',
-    )
-    output = workplace.train('early', 5, options=options).stdout
-    assert 'the monitored metric did not improve' in output
-    # The validation before the run counts as the first.
-    assert (workplace.folder / 'early' / 'iter_1.pth').is_file()
-    assert not (workplace.folder / 'early' / 'iter_2.pth').exists()
 
 
 def test_one_path_puts_the_real_sav_pairs_in_place(workplace, shared_dir):
@@ -129,21 +87,6 @@ def test_one_path_puts_the_real_sav_pairs_in_place(workplace, shared_dir):
     rows = [row for row in workplace.scalars('real') if 'loss' in row]
     assert [row['step'] for row in rows] == [1, 2]
     assert all(0 < row['sav/loss_iou'] < 1 for row in rows)
-
-
-def test_two_processes_train_save_and_resume(workplace):
-    def train(max_iters: int, *args: str):
-        script = str(ROOT / 'tools' / 'dist_train.sh')
-        short = [option for option in SHORT if not option.startswith('val_dataloader')]
-        without_val = ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
-        options = [f'train_cfg.max_iters={max_iters}', *short, *without_val]
-        args = ('--work-dir', 'two', *args, '--cfg-options', *options)
-        return workplace.call('env', 'PORT=29533', 'bash', script, str(CONFIG), '2', *args)
-
-    train(2)
-    assert (workplace.folder / 'two' / 'iter_2.pth').is_file()
-    train(3, '--resume')
-    assert [row['step'] for row in workplace.scalars('two') if 'loss' in row] == [3]
 
 
 @pytest.mark.parametrize('kind', ['student', 'teacher', 'released'])

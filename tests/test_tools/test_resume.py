@@ -1,0 +1,61 @@
+"""A run that stops goes on exactly, on one process and on two, or ends early because it no longer gains."""
+
+import pytest
+import torch
+
+from tests.workplace import CONFIG, ROOT, SHORT, load_checkpoint
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(workplace):
+    """Same batches, same losses, same weights, with the random parts of the loop switched on."""
+    options = (
+        'model.sa2va.lora.lora_dropout=0.1',
+        'model.num_points=100',
+        'train_dataloader.dataset.datasets.openimages=None',
+    )
+    without_val = ('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
+    workplace.train('whole', 4, options=(*options, *without_val), validate=False)
+    workplace.train('halves', 2, options=(*options, *without_val), validate=False)
+    workplace.train('halves', 4, '--resume', options=(*options, *without_val), validate=False)
+
+    def losses(work_dir):
+        rows = [row for row in workplace.scalars(work_dir) if 'loss' in row and row['step'] > 2]
+        timed = ('time', 'data_time', 'memory', 'host_memory_mb')
+        return [{name: row[name] for name in row if name not in timed} for row in rows]
+
+    assert len(losses('whole')) == 2
+    assert losses('halves') == losses('whole')
+    whole, halves = (
+        load_checkpoint(workplace.folder / name / 'iter_4.pth')['state_dict'] for name in ('whole', 'halves')
+    )
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_two_processes_train_save_and_resume(workplace):
+    def train(max_iters: int, *args: str):
+        script = str(ROOT / 'tools' / 'dist_train.sh')
+        short = [option for option in SHORT if not option.startswith('val_dataloader')]
+        without_val = ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
+        options = [f'train_cfg.max_iters={max_iters}', *short, *without_val]
+        args = ('--work-dir', 'two', *args, '--cfg-options', *options)
+        return workplace.call('env', 'PORT=29533', 'bash', script, str(CONFIG), '2', *args)
+
+    train(2)
+    assert (workplace.folder / 'two' / 'iter_2.pth').is_file()
+    train(3, '--resume')
+    assert [row['step'] for row in workplace.scalars('two') if 'loss' in row] == [3]
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gains(workplace):
+    options = (
+        'default_hooks.early_stopping.patience=1',
+        'default_hooks.early_stopping.min_delta=1.0',  # no validation gains so much
+        'train_cfg.val_interval=1',
+    )
+    output = workplace.train('early', 5, options=options).stdout
+    assert 'the monitored metric did not improve' in output
+    # The validation before the run counts as the first.
+    assert (workplace.folder / 'early' / 'iter_1.pth').is_file()
+    assert not (workplace.folder / 'early' / 'iter_2.pth').exists()
