@@ -52,7 +52,7 @@ def plot_curves(runs: dict[str, Sequence[RunLog]], name: str, path: str | Path, 
     """The mean over seeds of one logged value, smoothed over ``window`` rows, one line per title."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout='constrained')
+    figure = Figure(figsize=(9, 4), layout='constrained')
     axes = figure.subplots()
     for title, logs in runs.items():
         curves = [log.curve(name) for log in logs]
@@ -64,5 +64,5 @@ def plot_curves(runs: dict[str, Sequence[RunLog]], name: str, path: str | Path, 
         axes.plot(curves[0][0][:length], smooth, label=title)
     axes.set_xlabel('update')
     axes.set_ylabel(name)
-    axes.legend(fontsize='small')
-    figure.savefig(path, dpi=110)
+    figure.legend(loc='outside right upper', fontsize='small')
+    figure.savefig(path, dpi=90)
