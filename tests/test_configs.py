@@ -41,6 +41,16 @@ def test_the_4b_config_has_the_values_of_the_method():
     }  # fmt: skip
 
 
+def test_the_packed_config_differs_in_where_the_data_are():
+    plain, packed = (Config.fromfile(f'configs/mask_caption_sft_4b{end}.py') for end in ('', '_packed'))
+    first, second = (config.train_dataloader.dataset.pop('datasets') for config in (plain, packed))
+    assert plain.train_dataloader == packed.train_dataloader
+    assert {name: (d.weight, d.pipeline) for name, d in first.items()} == {
+        name: (d.weight, d.pipeline) for name, d in second.items()
+    }
+    assert {d.type.__name__ for d in second.values()} == {'PackedRegions'}
+
+
 def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     large = Config.fromfile('configs/mask_caption_sft_4b.py')
     small = Config.fromfile('configs/mask_caption_sft_tiny.py')

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
+from _config import add_config, read_config
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.channel_order import mostly_swapped, swap_evidence
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    add_config(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets, by name')
     parser.add_argument('--val', action='store_true', help='the datasets of val_dataloader')
     parser.add_argument('--num', type=int, default=12, help='records of each dataset, drawn at random')
@@ -69,7 +69,7 @@ def _padded(strip: Image.Image, height: int) -> Image.Image:
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
+    config = read_config(args)
     datasets = (config.val_dataloader if args.val else config.train_dataloader).dataset.datasets
     args.out.mkdir(parents=True, exist_ok=True)
     failed = False

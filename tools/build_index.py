@@ -9,7 +9,7 @@ import _root  # noqa: F401
 import argparse
 import sys
 
-from mmengine.config import Config
+from _config import add_config, read_config
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages
 from projects.mask_caption_sft.datasets.indexing import build_openimages_index, build_sa1b_index
@@ -21,11 +21,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    add_config(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the mix, by name')
     parser.add_argument('--workers', type=int, default=2)
     args = parser.parse_args()
-    datasets = Config.fromfile(args.config).train_dataloader.dataset.datasets
+    datasets = read_config(args).train_dataloader.dataset.datasets
     for name, declared in datasets.items():
         builder = _BUILDERS.get(declared['type']) if declared is not None else None
         if builder is None or (args.only and name not in args.only):

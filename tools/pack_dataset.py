@@ -1,10 +1,10 @@
 """Packs a dataset of a config to LMDB: one file instead of millions.
 
-    python tools/pack_dataset.py configs/mask_caption_sft_4b.py sav data/sav_packed --workers 32
+    python tools/pack_dataset.py configs/mask_caption_sft_4b.py sav data/packs/sav --workers 32
 
 Images that are files keep their bytes; frames of npz pairs become JPEG (--frames png for no loss), and the
-loss is measured and printed. An interrupted run goes on. To train on it, override two keys:
-train_dataloader.dataset.datasets.sav.data_root, and its type with PackedRegions in a config.
+loss is measured and printed. An interrupted run goes on. To train on packs:
+configs/mask_caption_sft_4b_packed.py.
 """
 
 import _root  # noqa: F401
@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 
-from mmengine.config import Config
+from _config import add_config, read_config
 
 from projects.mask_caption_sft.datasets.pack_writing import write_pack
 from projects.mask_caption_sft.datasets.packed import PackedRegions
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    add_config(parser)
     parser.add_argument('name', help='of the dataset in the mix (or in the validation set with --val)')
     parser.add_argument('out', help='folder of the pack')
     parser.add_argument('--val', action='store_true', help='the dataset of val_dataloader')
@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
+    config = read_config(args)
     datasets = (config.val_dataloader if args.val else config.train_dataloader).dataset.datasets
     if datasets.get(args.name) is None:
         sys.exit(f'error: no dataset {args.name!r}; the config has {", ".join(datasets)}.')

@@ -1,6 +1,6 @@
 """Cuts SA-V as released (videos and masklets) into pairs of frames for training.
 
-    python tools/prepare_sav.py --videos data/sav_train --out data/sav_packed --workers 32
+    python tools/prepare_sav.py --videos data/sav_train --out data/packs/sav --workers 32
 
 Reads {id}.mp4 with {id}_manual.json and {id}_auto.json in any subfolder. Annotation i is video frame 4 i;
 each video is decoded once, in order. Writes a pack (``PackedRegions``) or, with --format npz, the pairs that

@@ -11,10 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from _config import add_config, read_config
 from mmengine.runner import Runner
 
-from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, prepare_distributed
 
 
@@ -22,11 +21,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    add_config(parser)
     parser.add_argument('checkpoint', help='.pth of ours, or a directory in the released layout')
     parser.add_argument('--teacher', action='store_true', help='look at the teacher instead of the student')
     parser.add_argument('--work-dir', help='default work_dirs/{config name}')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -34,11 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
-    try:
-        apply_cfg_options(config, args.cfg_options)
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+    config = read_config(args)
     config.launcher = args.launcher
     config.work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
     if not Path(args.checkpoint).exists():

@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from _config import add_config, read_config
+from mmengine.config import Config
 from mmengine.runner import Runner
 
-from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, check_amp, prepare_distributed
 
 
@@ -20,14 +20,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='Python config file')
+    add_config(parser)
     parser.add_argument('--work-dir', help='logs and checkpoints; default work_dirs/{config name}')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='PATH',
         help='go on from PATH, or from the newest checkpoint of the work dir',
     )  # fmt: skip
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--dry-run', action='store_true', help='build and check everything, then stop')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -36,11 +35,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace) -> Config:
     """The config with what the command line says."""
-    config = Config.fromfile(args.config)
-    try:
-        apply_cfg_options(config, args.cfg_options)
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+    config = read_config(args)
     config.launcher = args.launcher
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.amp:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
+from _config import add_config, read_config
 
 from projects.mask_caption_sft.datasets.packing import EVERYTHING
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
+    add_config(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the mix, by name')
     parser.add_argument('--sample', type=int, help='read so many records of each, evenly spread')
     parser.add_argument('--workers', type=int, default=2)
@@ -53,7 +53,7 @@ def add_to_skip_list(root: str, broken: list[tuple[str, str]]) -> None:
 
 def main() -> None:
     args = parse_args()
-    datasets = Config.fromfile(args.config).train_dataloader.dataset.datasets
+    datasets = read_config(args).train_dataloader.dataset.datasets
     summaries, missing = {}, []
     for name, declared in datasets.items():
         if declared is None or (args.only and name not in args.only):

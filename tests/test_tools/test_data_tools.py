@@ -61,7 +61,10 @@ def test_browse_writes_a_sheet_per_dataset(place):
 
 
 def test_an_index_is_built_for_the_datasets_that_have_one(place):
-    output = call(place, 'build_index.py', str(CONFIG))
+    elsewhere = place.folder / 'elsewhere'
+    shutil.move(place.folder / 'data' / 'tiny_world' / 'train' / 'openimages', elsewhere)
+    option = f'train_dataloader.dataset.datasets.openimages.data_root={elsewhere}'
+    output = call(place, 'build_index.py', str(CONFIG), '--cfg-options', option)
     assert 'sa1b: 6 images' in output
     assert 'openimages: 6 images' in output
     assert (place.folder / 'data' / 'tiny_world' / 'train' / 'sa1b' / '.mask_index' / 'index.json').is_file()
