@@ -21,6 +21,7 @@ with read_base():
 # language model.
 optim_wrapper = dict(
     type=OptimWrapper,
+    constructor=GroupedOptimWrapperConstructor,
     optimizer=dict(type=AdamW, lr=2e-4, weight_decay=0.01),
     paramwise_cfg=dict(
         custom_keys={'grounding_encoder': dict(lr_mult=0.2), 'text_hidden_fcs': dict(lr_mult=0.2)}

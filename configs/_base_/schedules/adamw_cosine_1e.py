@@ -4,9 +4,11 @@ from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR
 from torch.optim import AdamW
 
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
+from projects.mask_caption_sft.engine.optim_constructor import GroupedOptimWrapperConstructor
 
 optim_wrapper = dict(
     type=AmpOptimWrapper,
+    constructor=GroupedOptimWrapperConstructor,
     dtype='bfloat16',
     loss_scale=1.0,  # bf16 has float32's range
     optimizer=dict(type=AdamW, lr=1e-5, betas=(0.9, 0.999), weight_decay=0.05),

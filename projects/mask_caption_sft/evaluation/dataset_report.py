@@ -110,7 +110,8 @@ def _out_of_bounds(record: dict[str, Any], size: tuple[int, int]) -> int:
     count = 0
     for segmentations, _ in record.get('objects', ()):
         for segmentation in segmentations:
-            for polygon in segmentation if isinstance(segmentation, list) else ():
+            parts = segmentation if isinstance(segmentation, list) else []
+            for polygon in (part for part in parts if not isinstance(part, dict)):
                 x, y = np.array(polygon[::2]), np.array(polygon[1::2])
                 outside = min(x.min(), y.min()) < -_BOUNDS_PIXELS
                 count += bool(

@@ -15,13 +15,15 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
 
     Args:
         segmentation: Polygons (a list of flat x, y lists), uncompressed RLE or
-            compressed RLE with ``counts`` as str or bytes. Overlapping polygons
-            are united, not summed.
+            compressed RLE with ``counts`` as str or bytes, or a list of RLEs (refer's
+            ``instances.json``). Overlapping parts are united, not summed.
         height, width: Of the image, in pixels.
 
     Raises:
         ValueError: An RLE is of another size, or the annotation is none of these.
     """
+    if isinstance(segmentation, list) and any(isinstance(part, dict) for part in segmentation):
+        return np.any([decode_segmentation(part, height, width) for part in segmentation], axis=0)
     if isinstance(segmentation, list):
         polygons = [p for p in segmentation if len(p) >= 6]
         if not polygons:
