@@ -7,7 +7,7 @@ from PIL import Image
 
 from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
 from projects.mask_caption_sft.models.answer import answer, free_question, region_question, segment_question
-from projects.mask_caption_sft.models.losses import caption_loss, dice_loss, mask_bce_loss
+from projects.mask_caption_sft.models.losses import caption_loss, dice_loss, mask_bce_loss, sample_points
 from projects.mask_caption_sft.models.predict import upsample_mask
 from projects.mask_caption_sft.models.sa2va import Sa2VA
 from projects.mask_caption_sft.ops.mask import resize_masks
@@ -134,3 +134,16 @@ def test_losses_of_the_training_forward(case, model, record):
         assert value * {'loss_mask': 2.0, 'loss_dice': 0.5}[key_name] == pytest.approx(
             float(record[f'{key}/{key_name}']), rel=1e-4
         ), key_name
+
+
+@pytest.mark.parametrize(('number', 'shape'), [(0, 'circle'), (1, 'square')])
+def test_losses_at_the_points_that_upstream_samples(case, record, number, shape):
+    """With the same seed, the same points: upstream repeats the one object to five."""
+    key = f'{case[0]}/seg{number}/train'
+    logits = torch.from_numpy(record[f'{key}/low_res_logits'][0]).repeat(5, 1, 1)
+    masks = resize_masks(torch.from_numpy(record[f'{case[0]}/{shape}_mask'])[None], (256, 256))
+    torch.manual_seed(0)
+    sampled = sample_points(logits, masks.repeat(5, 1, 1), 12544)
+    for loss, weight, name in ((mask_bce_loss, 2.0, 'loss_mask'), (dice_loss, 0.5, 'loss_dice')):
+        expected = float(record[f'{key}/{name}_sampled_seed0'])
+        assert weight * loss(*sampled).mean().item() == pytest.approx(expected, abs=1e-5)
