@@ -33,11 +33,11 @@ param_scheduler = [
     dict(type=LinearLR, start_factor=0.05, by_epoch=False, begin=0, end=20),
     dict(type=CosineAnnealingLR, eta_min=2e-5, by_epoch=False, begin=20, end=200),
 ]
-train_cfg = dict(type=DrawTrainLoop, max_iters=200, val_interval=200)
+train_cfg = dict(type=DrawTrainLoop, max_iters=200, val_interval=100)
 custom_hooks = [
     dict(type=TeacherEMAHook, momentum=0.01),
     dict(type=SkipReportHook, max_broken_ratio=0.05),
-    dict(type=SampleLogHook, num_samples=8, datasets=['sa1b_val']),
+    dict(type=SampleLogHook, num_samples=8, interval=100, datasets=['sa1b_val']),
     dict(type=ValBeforeTrainHook),
 ]
 default_hooks['checkpoint'].update(interval_updates=100)
