@@ -81,6 +81,8 @@ def test_the_result_does_not_depend_on_the_workers(written, tmp_path):
     dataset = everything(SA1B, written / 'sa1b')
     one, two = (pack(dataset, tmp_path / str(n), workers=n) for n in (1, 2))
     assert one['checksum'] == two['checksum']
+    other = pack(everything(SAVPairs, written / 'sav'), tmp_path / 'other')
+    assert other['checksum'] not in (0, one['checksum'])
 
 
 class Interrupted:

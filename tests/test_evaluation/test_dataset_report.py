@@ -35,6 +35,18 @@ def test_a_polygon_that_leaves_the_image_is_counted(tmp_path, shift, outside):
     assert summary['broken'] == 0
 
 
+def test_a_list_of_rles_has_no_polygon_to_leave_the_image(tmp_path):
+    writers.write_refcoco(tmp_path, 2, 1, np.random.default_rng(0), limited=False)
+    path = tmp_path / 'instances.json'
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        annotation['segmentation'] = [annotation['segmentation']]
+        assert 'counts' in annotation['segmentation'][0]
+    path.write_text(json.dumps(content))
+    summary = inspected(RefCOCO(data_root=str(tmp_path), every_expression=True))
+    assert (summary['broken'], summary['polygons_out_of_bounds']) == (0, 0)
+
+
 def test_an_unknown_label_is_a_kind_of_its_own(tmp_path):
     writers.write_openimages(tmp_path, 3, np.random.default_rng(0))
     table = tmp_path / 'train-annotations-object-segmentation.csv'
