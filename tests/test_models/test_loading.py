@@ -104,6 +104,24 @@ def test_another_language_model_is_named(base):
         Sa2VA(base)
 
 
+def test_a_checkpoint_without_thumbnails_is_refused(base):
+    change_config(base, use_thumbnail=False)
+    with pytest.raises(ValueError, match='use_thumbnail is false, but visual prompts are read'):
+        Sa2VA(base)
+
+
+def test_another_prompt_template_than_the_checkpoints_is_said(base, monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        'projects.mask_caption_sft.models.sa2va.print_log', lambda text, *_: lines.append(text)
+    )
+    Sa2VA(base)
+    assert not lines
+    change_config(base, template='qwen_chat')
+    Sa2VA(base)
+    assert "says 'qwen_chat'. Set model.sa2va.prompt_template" in lines[0]
+
+
 def test_a_truncated_file_is_named(base):
     path = base / 'model.safetensors'
     path.write_bytes(path.read_bytes()[:-1000])

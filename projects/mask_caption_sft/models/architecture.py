@@ -57,6 +57,11 @@ def check_config(config: dict[str, Any], where: str) -> None:
         )
     if config.get('ps_version', 'v2') != 'v2' or config.get('select_layer', -1) != -1:
         raise ValueError(f'{where}: only ps_version "v2" and select_layer -1 are supported.')
+    if not config.get('use_thumbnail', True):
+        raise ValueError(
+            f'{where}: use_thumbnail is false, but visual prompts are read from the thumbnail. '
+            'Use a checkpoint with thumbnails, as every released Sa2VA is.'
+        )
 
 
 def build_mllm(config: dict[str, Any], image_token_id: int) -> InternVLForConditionalGeneration:

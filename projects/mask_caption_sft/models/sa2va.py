@@ -1,11 +1,13 @@
 """Sa2VA behind two verbs: *describe* (image, mask -> caption), *segment* (image, text -> mask)."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -70,6 +72,13 @@ class Sa2VA(nn.Module):
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
         tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
+        if self.config.get('template', prompt_template) != prompt_template:
+            print_log(
+                f'prompt_template={prompt_template!r}, but config.json of {self.base} says '
+                f'{self.config["template"]!r}. Set model.sa2va.prompt_template unless that is meant.',
+                'current',
+                logging.WARNING,
+            )
         template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
