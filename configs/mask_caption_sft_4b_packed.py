@@ -10,15 +10,11 @@ from projects.mask_caption_sft.datasets import PackedRegions
 with read_base():
     from .mask_caption_sft_4b import *
 
-train_dataloader['dataset'].update(
-    datasets=dict(
-        sav=dict(type=PackedRegions, data_root='data/packs/sav', weight=4.0, pipeline=pipeline),
-        sa1b=dict(type=PackedRegions, data_root='data/packs/sa1b', weight=3.0, pipeline=pipeline),
-        openimages=dict(type=PackedRegions, data_root='data/packs/openimages', weight=1.0, pipeline=pipeline),
-        refcoco=dict(type=PackedRegions, data_root='data/packs/refcoco', weight=1.0, pipeline=pipeline),
-        refcoco_plus=dict(
-            type=PackedRegions, data_root='data/packs/refcoco_plus', weight=1.0, pipeline=pipeline
-        ),
-        refcocog=dict(type=PackedRegions, data_root='data/packs/refcocog', weight=1.0, pipeline=pipeline),
-    )
+train_dataloader['dataset']['datasets'] = dict(
+    sav=dict(type=PackedRegions, data_root='data/packs/sav', weight=4.0, pipeline=pipeline),
+    sa1b=dict(type=PackedRegions, data_root='data/packs/sa1b', weight=3.0, pipeline=pipeline),
+    openimages=dict(type=PackedRegions, data_root='data/packs/openimages', weight=1.0, pipeline=pipeline),
+    refcoco=dict(type=PackedRegions, data_root='data/packs/refcoco', weight=1.0, pipeline=pipeline),
+    refcoco_plus=dict(type=PackedRegions, data_root='data/packs/refcoco_plus', weight=1.0, pipeline=pipeline),
+    refcocog=dict(type=PackedRegions, data_root='data/packs/refcocog', weight=1.0, pipeline=pipeline),
 )

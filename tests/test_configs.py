@@ -49,6 +49,7 @@ def test_the_packed_config_differs_in_where_the_data_are():
         name: (d.weight, d.pipeline) for name, d in second.items()
     }
     assert {d.type.__name__ for d in second.values()} == {'PackedRegions'}
+    assert {key for d in second.values() for key in d} == {'type', 'data_root', 'weight', 'pipeline'}
 
 
 def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
