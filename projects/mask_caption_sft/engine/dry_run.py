@@ -84,6 +84,9 @@ def _check_datasets(datasets: dict[str, Any], key: str, problems: list[str]) -> 
         except (OSError, ValueError) as error:
             problems.append(f'{key}.{name}.data_root={declared["data_root"]!r}: {error}')
             continue
+        except TypeError as error:  # an argument that the dataset does not have
+            problems.append(f'{key}.{name}: {error}. Mend the config.')
+            continue
         print(f'\n{key}.{name}: {len(dataset)} records')
         if isinstance(sample, BrokenRecord):
             problems.append(f'{key}.{name}: {sample.sample_id}: {sample.reason}')
