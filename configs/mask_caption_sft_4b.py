@@ -11,7 +11,7 @@ from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 
 with read_base():
     from ._base_.datasets.mask_caption_mix import *
-    from ._base_.datasets.refcoco_val import *
+    from ._base_.datasets.mask_caption_val import *
     from ._base_.default_runtime import *
     from ._base_.models.sa2va_4b import *
     from ._base_.schedules.adamw_cosine_1e import *

@@ -21,7 +21,7 @@ def model(shared_dir):
 
 
 def predictions(shared_dir, model, split):
-    """As ``configs/_base_/datasets/refcoco_val.py`` declares them."""
+    """As ``configs/_base_/datasets/mask_caption_val.py`` declares them."""
     data = shared_dir / 'parity' / 'mini_refcoco' / 'data'
     images = data / 'glamm_data' / 'images' / 'coco2014' / 'train2014'
     dataset = RefCOCO(

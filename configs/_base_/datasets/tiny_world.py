@@ -6,7 +6,7 @@ from projects.mask_caption_sft.datasets import SA1B
 
 with read_base():
     from .mask_caption_mix import *
-    from .refcoco_val import *
+    from .mask_caption_val import *
 
 _tiny = dict(image_size=168, grounding_size=128, grid_size=6, max_tiles=1)
 tiny_sizes = dict(type=PackRegions, mask_size=32, mask_sampling='nearest-exact', **_tiny)

@@ -2,7 +2,7 @@
 
 from mmengine.dataset import DefaultSampler
 
-from projects.mask_caption_sft.datasets import RefCOCO, SAVPairs, collate_regions
+from projects.mask_caption_sft.datasets import SA1B, RefCOCO, SAVPairs, collate_regions
 from projects.mask_caption_sft.datasets.mix import RegionConcat
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.evaluation.mask_cycle_metric import MaskCycleMetric
@@ -18,7 +18,7 @@ val_sizes = dict(
     mask_size=None,
 )
 val_dataloader = dict(
-    batch_size=1,
+    batch_size=2,  # the shuffled control takes another region's caption
     num_workers=4,
     sampler=dict(type=DefaultSampler, shuffle=False, round_up=False),
     collate_fn=dict(type=collate_regions),
@@ -33,6 +33,18 @@ val_dataloader = dict(
                 every_expression=True,
                 seed=0,
                 pipeline=[dict(type=ChooseRegions, max_regions=None), val_sizes],
+            ),
+            # The only ones with several regions per image: there the right one has to be picked.
+            sa1b_val=dict(
+                type=SA1B,
+                data_root='data/sa1b_val',
+                max_samples=500,
+                seed=0,
+                pipeline=[
+                    dict(type=ChooseRegions, max_regions=8, min_area_ratio=0.001),
+                    dict(type=SecondView),
+                    val_sizes,
+                ],
             ),
             sav_val=dict(
                 type=SAVPairs,
@@ -50,7 +62,7 @@ val_dataloader = dict(
 val_evaluator = [
     dict(type=RefSegMetric),
     dict(type=RegionCaptionMetric),
-    dict(type=MaskCycleMetric, datasets=['sav_val']),
+    dict(type=MaskCycleMetric, datasets=['sa1b_val', 'sav_val']),
 ]
 val_cfg = dict()
 test_dataloader, test_evaluator = val_dataloader, val_evaluator
