@@ -66,7 +66,7 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
     write_world(tmp_path / 'data' / 'tiny_world', num_train=1, num_val=1)
     monkeypatch.chdir(tmp_path)
     config.model.update(max_caption_len=7, gate_iou=0.25, num_points=99, segment_with='student')
-    config.model.update(predict_with='teacher', signal_interval=3)
+    config.model.update(predict_with='teacher', predict_dtype='bfloat16', signal_interval=3)
     config.model.bridges[0].update(temperature=0.125, top_k=3)
     config.model.loss_weights.update(loss_kl=0.5)
     config.model.sa2va.update(activation_checkpointing=True)
@@ -78,6 +78,7 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
         'teacher',
         3,
     )
+    assert model.predict_dtype == 'bfloat16'
     assert (model.bridges[0].temperature, model.bridges[0].top_k) == (0.125, 3)
     assert model.loss_weights['loss_kl'] == 0.5
     layer = model.student.mllm.model.language_model.layers[0]

@@ -269,12 +269,43 @@ def test_prediction_has_every_mask_at_the_size_of_the_truth():
     assert [sorted(p.masks) for p in predictions[:1]] == [
         ['caption', 'caption_blank', 'caption_same_view', 'caption_shuffled']
     ]
-    assert 'expression' in predictions[2].masks
+    assert sorted(predictions[2].masks) == ['caption', 'expression']
     assert all(
         m.shape == p.mask2.shape and m.dtype == torch.bool for p in predictions for m in p.masks.values()
     )
     assert [len(p.confusers) for p in predictions] == [2, 2, 1]
     assert [p.confuser_index for p in predictions] == [0, 1, 0]
+
+
+def test_many_regions_are_predicted_in_parts_with_the_same_result(monkeypatch):
+    model = miniature_model().eval()
+    batch = miniature_batch([None] * 3, ['the red circle', 'star'])
+    whole = model(batch, mode='predict')
+    monkeypatch.setattr('projects.mask_caption_sft.models.predict.REGIONS_AT_ONCE', 2)
+    sizes = []
+    segment = model.student.segment
+    model.student.segment = lambda *args: sizes.append(len(args[1])) or segment(*args)
+    parts = model(batch, mode='predict')
+    assert max(sizes) == 2
+    for first, second in zip(whole, parts):
+        assert first.caption == second.caption
+        assert first.masks.keys() == second.masks.keys()
+        assert all(torch.equal(first.masks[name], second.masks[name]) for name in first.masks)
+
+
+@pytest.mark.parametrize('dtype', [None, 'bfloat16'])
+def test_validation_runs_in_the_type_that_is_asked_for(dtype):
+    model = miniature_model(predict_dtype=dtype).eval()
+    seen = []
+    model.student.text_hidden_fcs[0].register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    predictions = model(miniature_batch(), mode='predict')
+    assert set(seen) == {getattr(torch, dtype or 'float32')}
+    assert all(mask.dtype == torch.bool for p in predictions for mask in p.masks.values())
+
+
+def test_a_type_that_autocast_does_not_have_is_named():
+    with pytest.raises(ValueError, match=r"predict_dtype='int8' is not one of None, 'bfloat16'"):
+        miniature_model(predict_dtype='int8')
 
 
 def test_the_controls_are_another_regions_caption_and_none():

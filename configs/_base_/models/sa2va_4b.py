@@ -30,5 +30,6 @@ model = dict(
     gate_iou=0.5,
     num_points=12544,
     segment_with='teacher',
+    predict_dtype='bfloat16',
     signal_interval=50,
 )

@@ -47,6 +47,7 @@ class MaskCaptionSFT(BaseModel):
         num_points: Points at which mask and Dice loss are sampled; 0 for all pixels.
         segment_with: ``'teacher'``, or ``'student'`` as a control.
         predict_with: Which of the two validation and test look at.
+        predict_dtype: ``'bfloat16'`` runs validation and test under autocast; None in the weights' type.
         signal_interval: Iterations between two readings of the cheat signals.
     """
 
@@ -60,6 +61,7 @@ class MaskCaptionSFT(BaseModel):
         num_points: int = 12544,
         segment_with: str = 'teacher',
         predict_with: str = 'student',
+        predict_dtype: str | None = None,
         signal_interval: int = 10,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -78,7 +80,10 @@ class MaskCaptionSFT(BaseModel):
                 f'{self.student.max_context} tokens. Lower it.'
             )
         self.max_caption_len, self.gate_iou, self.num_points = max_caption_len, gate_iou, num_points
+        if predict_dtype not in (None, 'bfloat16', 'float16'):
+            raise ValueError(f"predict_dtype={predict_dtype!r} is not one of None, 'bfloat16', 'float16'.")
         self.segment_with, self.predict_with = segment_with, predict_with
+        self.predict_dtype = predict_dtype
         self.signal_interval = signal_interval
         keep_trained_only(self)
 
@@ -104,7 +109,10 @@ class MaskCaptionSFT(BaseModel):
 
     def predict(self, batch: RegionBatch, model: Sa2VA) -> list[RegionPrediction]:
         """Captions and masks with their controls, see :func:`predict_regions`."""
-        return predict_regions(model, batch, self.max_caption_len)
+        if self.predict_dtype is None:
+            return predict_regions(model, batch, self.max_caption_len)
+        with torch.autocast(batch.image1.device.type, getattr(torch, self.predict_dtype)):
+            return predict_regions(model, batch, self.max_caption_len)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else, ``sav/loss_iou`` for one, is logged only."""

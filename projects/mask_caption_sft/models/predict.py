@@ -1,6 +1,7 @@
 """Captions and masks of a batch with their controls, for validation."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -9,22 +10,23 @@ from torch import Tensor
 from ..structures import CaptionIds, ImageFeatures, RegionBatch, RegionPrediction
 from .sa2va import Sa2VA
 
+#: An image of RefCOCO may have thirty expressions; so many run at once, which bounds memory.
+REGIONS_AT_ONCE = 16
+
 
 @torch.no_grad()
 def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> list[RegionPrediction]:
     """One :class:`RegionPrediction` per region.
 
-    Every region is described and found again from its caption, with both
-    controls; a region with a human expression is also segmented from that.
+    Every region is described and found again from its caption. A region with a human
+    expression is also segmented from that; one without, from the controls.
     """
     if len(batch) == 0:
         return []
     features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    captions = model.describe(features, batch.image1, batch.visual_prompts, max_caption_len)
+    captions = _describe(model, features, batch, max_caption_len)
     predictions = _with_ground_truth(batch, model.text.decode(captions))
-    for name, masks in _masks_from_captions(model, features, batch, captions).items():
-        for prediction, mask in zip(predictions, masks):
-            prediction.masks[name] = mask
+    _add_masks_from_captions(model, features, batch, captions, predictions)
     _add_masks_from_expressions(model, features, batch, predictions)
     return predictions
 
@@ -63,21 +65,28 @@ def _with_ground_truth(batch: RegionBatch, texts: list[str]) -> list[RegionPredi
     return predictions
 
 
-def _masks_from_captions(
-    model: Sa2VA, features: ImageFeatures, batch: RegionBatch, captions: CaptionIds
-) -> dict[str, list[Tensor]]:
+def _add_masks_from_captions(
+    model: Sa2VA,
+    features: ImageFeatures,
+    batch: RegionBatch,
+    captions: CaptionIds,
+    predictions: list[RegionPrediction],
+) -> None:
     text, mask = model.embed_captions(captions)
+    everyone = list(range(len(batch)))
+    controlled = [row for row in everyone if batch.expressions[row] is None]
+    others = controlled[1:] + controlled[:1]
     cases = {
-        'caption': (batch.image2, text, mask, batch.masks2),
-        'caption_same_view': (batch.image1, text, mask, batch.masks1),
-        'caption_blank': (batch.image2, text, torch.zeros_like(mask), batch.masks2),
+        'caption': (everyone, batch.image2, text, mask, batch.masks2),
+        'caption_same_view': (controlled, batch.image1, text[controlled], mask[controlled], batch.masks1),
+        'caption_blank': (controlled, batch.image2, text[controlled], mask[controlled] & False, batch.masks2),
     }
-    if len(batch) > 1:
-        cases['caption_shuffled'] = (batch.image2, text.roll(1, 0), mask.roll(1, 0), batch.masks2)
-    return {
-        name: _segment(model, features, image, (text, mask), targets)
-        for name, (image, text, mask, targets) in cases.items()
-    }
+    if len(controlled) > 1:
+        cases['caption_shuffled'] = (controlled, batch.image2, text[others], mask[others], batch.masks2)
+    for name, (rows, image, embeds, keep, targets) in cases.items():
+        found = _segment(model, features, image[rows], (embeds, keep), [targets[row] for row in rows])
+        for row, found_mask in zip(rows, found):
+            predictions[row].masks[name] = found_mask
 
 
 def _add_masks_from_expressions(
@@ -86,10 +95,19 @@ def _add_masks_from_expressions(
     rows = [i for i, expression in enumerate(batch.expressions) if expression is not None]
     if not rows:
         return
-    text = model.embed_expressions([batch.expressions[i] for i in rows])
+    text = model.embed_expressions([str(batch.expressions[i]) for i in rows])
     masks = _segment(model, features, batch.image2[rows], text, [batch.masks2[i] for i in rows])
     for row, mask in zip(rows, masks):
         predictions[row].masks['expression'] = mask
+
+
+def _describe(model: Sa2VA, features: ImageFeatures, batch: RegionBatch, max_caption_len: int) -> CaptionIds:
+    rows = torch.arange(len(batch), device=batch.image1.device)
+    parts = [
+        model.describe(features, batch.image1[some], batch.visual_prompts[some], max_caption_len)
+        for some in rows.split(REGIONS_AT_ONCE)
+    ]
+    return reduce(lambda first, second: first.append(second, model.text.tokenizer.pad_token_id), parts)
 
 
 def _segment(
@@ -99,8 +117,11 @@ def _segment(
     text: tuple[Tensor, Tensor],
     targets: list[Tensor],
 ) -> list[Tensor]:
-    result = model.segment(features, image, *text)
+    found: list[Tensor] = []
+    for rows in torch.arange(len(image), device=image.device).split(REGIONS_AT_ONCE):
+        if len(rows):
+            found += model.segment(features, image[rows], text[0][rows], text[1][rows]).mask_logits
     return [
         upsample_mask(logits, model.grounding_size, target.shape[-2:])
-        for logits, target in zip(result.mask_logits, targets)
+        for logits, target in zip(found, targets)
     ]
