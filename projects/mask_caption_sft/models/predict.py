@@ -75,7 +75,7 @@ def _add_masks_from_captions(
     text, mask = model.embed_captions(captions)
     everyone = list(range(len(batch)))
     controlled = [row for row in everyone if batch.expressions[row] is None]
-    others = controlled[1:] + controlled[:1]
+    others = controlled[-1:] + controlled[:-1]
     cases = {
         'caption': (everyone, batch.image2, text, mask, batch.masks2),
         'caption_same_view': (controlled, batch.image1, text[controlled], mask[controlled], batch.masks1),
