@@ -1,7 +1,9 @@
 """Shared settings: one thread per test process, and the recorded data when it is there."""
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +13,14 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 @pytest.fixture(scope='session', autouse=True)
 def _few_threads():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """In every test, whichever ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(scope='session')
