@@ -16,6 +16,7 @@ from _config import add_config, read_config
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.channel_order import mostly_swapped, swap_evidence
+from projects.mask_caption_sft.datasets.mix import build_dataset
 from projects.mask_caption_sft.datasets.seeding import numpy_seed
 from projects.mask_caption_sft.structures import BrokenRecord
 from projects.mask_caption_sft.visualization.region_picture import contact_sheet
@@ -76,9 +77,8 @@ def main() -> None:
     for name, declared in datasets.items():
         if declared is None or (args.only and name not in args.only):
             continue
-        arguments = {k: v for k, v in declared.items() if k not in ('type', 'weight', 'repeats')}
         try:
-            dataset = declared['type'](name=name, **arguments)
+            dataset = build_dataset(name, declared)
         except (OSError, ValueError) as error:
             print(f'error: {name}: {error}')
             failed = True

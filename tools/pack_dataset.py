@@ -14,9 +14,10 @@ import sys
 
 from _config import add_config, read_config
 
+from projects.mask_caption_sft.datasets.mix import SHARE_KEYS
 from projects.mask_caption_sft.datasets.pack_writing import write_pack
 from projects.mask_caption_sft.datasets.packed import PackedRegions
-from projects.mask_caption_sft.datasets.packing import EVERYTHING, FrameEncoding, PackTask, encoding_loss
+from projects.mask_caption_sft.datasets.packing import FrameEncoding, PackTask, encoding_loss, whole_dataset
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,13 +40,14 @@ def main() -> None:
     datasets = (config.val_dataloader if args.val else config.train_dataloader).dataset.datasets
     if datasets.get(args.name) is None:
         sys.exit(f'error: no dataset {args.name!r}; the config has {", ".join(datasets)}.')
-    declared = {k: v for k, v in datasets[args.name].items() if k not in ('weight', 'repeats', 'pipeline')}
-    kind = declared.pop('type')
+    declared = datasets[args.name]
     try:
-        dataset = kind(name=args.name, **(declared | EVERYTHING.get(kind.__name__, {})))
+        dataset = whole_dataset(args.name, declared)
         task = PackTask(dataset, FrameEncoding(args.frames, args.quality))
-        source = {'dataset': kind.__name__, 'frames': args.frames, 'quality': args.quality} | {
-            key: repr(value) for key, value in sorted(declared.items())
+        source = {'dataset': declared['type'].__name__, 'frames': args.frames, 'quality': args.quality} | {
+            key: repr(value)
+            for key, value in sorted(declared.items())
+            if key not in ('type', 'pipeline', *SHARE_KEYS)
         }
         manifest = write_pack(args.out, range(len(dataset)), task, source, args.workers)
     except (OSError, ValueError) as error:

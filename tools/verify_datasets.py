@@ -11,12 +11,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _config import add_config, read_config
 
-from projects.mask_caption_sft.datasets.packing import EVERYTHING
+from projects.mask_caption_sft.datasets.packing import whole_dataset
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
 from projects.mask_caption_sft.evaluation.dataset_report import inspect, report_table, summarize
 
@@ -32,13 +31,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/verify'))
     parser.add_argument('--write-skip-list', action='store_true')
     return parser.parse_args()
-
-
-def build(name: str, declared: dict[str, Any]):
-    """The dataset with all it has and no transforms."""
-    arguments = {k: v for k, v in declared.items() if k not in ('type', 'weight', 'repeats', 'pipeline')}
-    kind = declared['type']
-    return kind(name=name, **(arguments | EVERYTHING.get(kind.__name__, {})))
 
 
 def add_to_skip_list(root: str, broken: list[tuple[str, str]]) -> None:
@@ -59,7 +51,7 @@ def main() -> None:
         if declared is None or (args.only and name not in args.only):
             continue
         try:
-            dataset = build(name, declared)
+            dataset = whole_dataset(name, declared)
         except (OSError, ValueError) as error:
             missing.append(f'{name}: {error}')
             continue

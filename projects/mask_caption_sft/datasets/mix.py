@@ -16,6 +16,14 @@ from .base import RegionDataset
 from .seeding import numpy_seed
 
 _BLOCK_LEN = 1000
+#: What a declaration says to the mix, not to the dataset.
+SHARE_KEYS = ('weight', 'repeats')
+
+
+def build_dataset(name: str, declared: dict[str, Any], **overrides: Any) -> RegionDataset:
+    """A dataset as it is declared in a mix, with some of its arguments replaced."""
+    arguments = {k: v for k, v in declared.items() if k not in SHARE_KEYS} | overrides
+    return arguments.pop('type')(name=name, **arguments)
 
 
 class RegionMix(Dataset):
@@ -45,17 +53,15 @@ class RegionMix(Dataset):
         epoch_len: int | None = None,
         seed: int = 0,
     ) -> None:
-        kept = {name: dict(config) for name, config in datasets.items() if config is not None}
+        kept = {name: config for name, config in datasets.items() if config is not None}
         if not kept:
             raise ValueError(
                 'The mix has no dataset left. Keep at least one in train_dataloader.dataset.datasets.'
             )
-        weights = {name: config.pop('weight', None) for name, config in kept.items()}
-        repeats = {name: config.pop('repeats', 1) for name, config in kept.items()}
+        weights: dict[str, Any] = {name: config.get('weight') for name, config in kept.items()}
+        repeats = {name: config.get('repeats', 1) for name, config in kept.items()}
         _check_shares(weights, repeats)
-        self.datasets: dict[str, RegionDataset] = {
-            name: config.pop('type')(name=name, **config) for name, config in kept.items()
-        }
+        self.datasets = {name: build_dataset(name, config) for name, config in kept.items()}
         lengths = {name: len(dataset) * repeats[name] for name, dataset in self.datasets.items()}
         self.seed = seed
         has_weights = None not in weights.values()

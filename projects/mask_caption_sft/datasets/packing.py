@@ -10,13 +10,19 @@ from PIL import Image
 
 from ..ops.mask import encode_rle
 from .base import RECORD_ERRORS, RegionDataset
+from .mix import build_dataset
 from .pack_format import PackedRecord, PackedView
 from .packed import PackedRegions
 from .transforms import RawSample, RawView
 
 #: Arguments that make a dataset give all it has.
-EVERYTHING = {'SA1B': {'max_masks': None}, 'RefCOCO': {'every_expression': True}}
+EVERYTHING: dict[str, dict[str, Any]] = {'SA1B': {'max_masks': None}, 'RefCOCO': {'every_expression': True}}
 _ENCODED = {'.jpg', '.jpeg', '.png'}
+
+
+def whole_dataset(name: str, declared: dict[str, Any]) -> RegionDataset:
+    """A declared dataset with all it has and no transforms."""
+    return build_dataset(name, declared, pipeline=(), **EVERYTHING.get(declared['type'].__name__, {}))
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from ..datasets.mix import build_dataset
 from ..models.build import build
 from ..models.meta import build_on_meta
 from ..structures import BrokenRecord, RegionSample
@@ -77,9 +78,8 @@ def _check_datasets(datasets: dict[str, Any], key: str, problems: list[str]) -> 
     for name, declared in datasets.items():
         if declared is None:
             continue
-        arguments = {k: v for k, v in dict(declared).items() if k not in ('weight', 'repeats')}
         try:
-            dataset = build({**arguments, 'name': name})
+            dataset = build_dataset(name, declared)
             sample = dataset[0]
         except (OSError, ValueError) as error:
             problems.append(f'{key}.{name}.data_root={declared["data_root"]!r}: {error}')

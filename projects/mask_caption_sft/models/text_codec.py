@@ -71,9 +71,7 @@ class TextCodec:
         Raises:
             ValueError: A text contains a special token.
         """
-        for text in texts:
-            self._check(text)
-        return self.pad([self.encode(text) for text in texts])
+        return self._encode_all(texts, '')
 
     def encode_expressions(self, texts: Sequence[str]) -> CaptionIds:
         """Annotators' texts as they stand in the segment prompt, after a space.
@@ -81,9 +79,12 @@ class TextCodec:
         Raises:
             ValueError: A text contains a special token.
         """
+        return self._encode_all(texts, ' ')
+
+    def _encode_all(self, texts: Sequence[str], lead: str) -> CaptionIds:
         for text in texts:
             self._check(text)
-        return self.pad([self.encode(f' {text}') for text in texts])
+        return self.pad([self.encode(lead + text) for text in texts])
 
     def _check(self, text: str) -> None:
         found = [t for t in self.tokenizer.get_added_vocab() if t in text]
