@@ -2,7 +2,7 @@
 
 from mmengine.config import read_base
 
-from projects.mask_caption_sft.models.bridges import DetachedBridge
+from projects.mask_caption_sft.loop.bridges import DetachedBridge
 
 with read_base():
     from .mask_caption_sft_tiny import *

@@ -14,8 +14,8 @@ from torch.optim import AdamW
 from projects.mask_caption_sft.datasets import RefCOCO, RegionMix, collate_regions
 from projects.mask_caption_sft.datasets.mix import DrawSampler
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
-from projects.mask_caption_sft.models.sa2va_base_training import Sa2VABaseTraining
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
+from projects.mask_caption_sft.tiny_world.base_training import Sa2VABaseTraining
 
 with read_base():
     from ._base_.default_runtime import *

@@ -3,8 +3,8 @@
 import torch
 
 from projects.mask_caption_sft.datasets import collate_regions
-from projects.mask_caption_sft.models.mask_caption_sft import MaskCaptionSFT
-from projects.mask_caption_sft.models.sa2va import Sa2VA
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from projects.mask_caption_sft.models.build import build
+from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.tiny_world.world import write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))

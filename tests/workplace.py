@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals
+from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'mask_caption_sft_tiny.py'

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from projects.mask_caption_sft.datasets import PackedRegions, SAVPairs
-from projects.mask_caption_sft.datasets.mask_filter import MaskFilter
-from projects.mask_caption_sft.datasets.mask_index import COLUMNS, FORMAT_VERSION, MaskIndex
-from projects.mask_caption_sft.datasets.name_column import write_names
-from projects.mask_caption_sft.datasets.pack_writing import write_pack
-from projects.mask_caption_sft.datasets.packing import FrameEncoding, PackTask, encoding_loss
+from projects.mask_caption_sft.datasets.index.mask_filter import MaskFilter
+from projects.mask_caption_sft.datasets.index.mask_index import COLUMNS, FORMAT_VERSION, MaskIndex
+from projects.mask_caption_sft.datasets.index.name_column import write_names
+from projects.mask_caption_sft.datasets.packs.write import write_pack
+from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding, PackTask, encoding_loss
 from projects.mask_caption_sft.datasets.parallel import call_task, set_task
 
 _MASKS_PER_IMAGE = 100

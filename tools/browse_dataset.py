@@ -15,7 +15,7 @@ import numpy as np
 from _config import add_config, read_config
 from PIL import Image
 
-from projects.mask_caption_sft.datasets.channel_order import mostly_swapped, swap_evidence
+from projects.mask_caption_sft.datasets.formats.channel_order import mostly_swapped, swap_evidence
 from projects.mask_caption_sft.datasets.mix import build_dataset
 from projects.mask_caption_sft.datasets.seeding import numpy_seed
 from projects.mask_caption_sft.structures import BrokenRecord

@@ -12,7 +12,7 @@ import sys
 from _config import add_config, read_config
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages
-from projects.mask_caption_sft.datasets.indexing import build_openimages_index, build_sa1b_index
+from projects.mask_caption_sft.datasets.index.columns import build_openimages_index, build_sa1b_index
 
 _BUILDERS = {SA1B: build_sa1b_index, OpenImages: build_openimages_index}
 

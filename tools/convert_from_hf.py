@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from projects.mask_caption_sft.engine.atomic_backend import AtomicBackend
-from projects.mask_caption_sft.engine.upstream_checkpoint import upstream_state
+from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
 
 
 def parse_args() -> argparse.Namespace:

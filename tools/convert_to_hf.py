@@ -10,15 +10,15 @@ import _root  # noqa: F401
 import argparse
 import sys
 
-from projects.mask_caption_sft.engine.export import export, report
-from projects.mask_caption_sft.engine.model_card import model_card
-from projects.mask_caption_sft.engine.trained_checkpoint import (
+from projects.mask_caption_sft.checkpoints.export import export, report
+from projects.mask_caption_sft.checkpoints.model_card import model_card
+from projects.mask_caption_sft.checkpoints.training_file import (
     check_fingerprint,
     find_base,
     read_checkpoint,
     trained_tensors,
 )
-from projects.mask_caption_sft.models.loading import ReleasedWeights
+from projects.mask_caption_sft.checkpoints.released import ReleasedWeights
 
 
 def parse_args() -> argparse.Namespace:

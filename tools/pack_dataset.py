@@ -15,9 +15,14 @@ import sys
 from _config import add_config, read_config
 
 from projects.mask_caption_sft.datasets.mix import SHARE_KEYS
-from projects.mask_caption_sft.datasets.pack_writing import write_pack
-from projects.mask_caption_sft.datasets.packed import PackedRegions
-from projects.mask_caption_sft.datasets.packing import FrameEncoding, PackTask, encoding_loss, whole_dataset
+from projects.mask_caption_sft.datasets.packs.write import write_pack
+from projects.mask_caption_sft.datasets.packs.read import PackedRegions
+from projects.mask_caption_sft.datasets.packs.convert import (
+    FrameEncoding,
+    PackTask,
+    encoding_loss,
+    whole_dataset,
+)
 
 
 def parse_args() -> argparse.Namespace:

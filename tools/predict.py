@@ -19,10 +19,10 @@ from PIL import Image
 
 from projects.mask_caption_sft.datasets.base import read_image
 from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
-from projects.mask_caption_sft.engine.trained_checkpoint import load_trained
-from projects.mask_caption_sft.models.answer import answer, region_question, segment_question
-from projects.mask_caption_sft.models.predict import upsample_mask
-from projects.mask_caption_sft.models.sa2va import Sa2VA
+from projects.mask_caption_sft.sa2va.building import load_trained
+from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
+from projects.mask_caption_sft.loop.predict import upsample_mask
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
 from projects.mask_caption_sft.structures import ImageFeatures
 from projects.mask_caption_sft.visualization.region_picture import overlay

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from projects.mask_caption_sft.datasets.pack_writing import write_pack
-from projects.mask_caption_sft.datasets.packing import FrameEncoding
+from projects.mask_caption_sft.datasets.packs.write import write_pack
+from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding
 from projects.mask_caption_sft.datasets.parallel import call_task, set_task
-from projects.mask_caption_sft.datasets.sav_preparing import PrepareVideo
-from projects.mask_caption_sft.datasets.sav_video import PairOptions
+from projects.mask_caption_sft.datasets.preparing.sav import PrepareVideo
+from projects.mask_caption_sft.datasets.preparing.sav_video import PairOptions
 from projects.mask_caption_sft.datasets.skip_list import write_skip_list
 
 

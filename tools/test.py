@@ -14,7 +14,8 @@ from pathlib import Path
 from _config import add_config, read_config
 from mmengine.runner import Runner
 
-from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, prepare_distributed
+from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
+from projects.mask_caption_sft.engine.launch import prepare_distributed
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,8 @@ from _config import add_config, read_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals, check_amp, prepare_distributed
+from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
+from projects.mask_caption_sft.engine.launch import check_amp, prepare_distributed
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from _config import add_config, read_config
 
-from projects.mask_caption_sft.datasets.packing import whole_dataset
+from projects.mask_caption_sft.datasets.packs.convert import whole_dataset
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
 from projects.mask_caption_sft.evaluation.dataset_report import inspect, report_table, summarize
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from projects.mask_caption_sft.engine.launch import allow_checkpoint_globals
+from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs, collate_regions
-from projects.mask_caption_sft.datasets.restricted_pickle import load_plain_pickle
+from projects.mask_caption_sft.datasets.formats.restricted_pickle import load_plain_pickle
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.ops.prompts import check_expression
 from projects.mask_caption_sft.structures import BrokenRecord

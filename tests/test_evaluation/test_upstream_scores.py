@@ -7,10 +7,10 @@ import pytest
 from projects.mask_caption_sft.datasets import RefCOCO, collate_regions
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions
 from projects.mask_caption_sft.evaluation.ref_seg_metric import RefSegMetric
-from projects.mask_caption_sft.models.data_preprocessor import RegionDataPreprocessor
-from projects.mask_caption_sft.models.predict import predict_regions
-from projects.mask_caption_sft.models.sa2va import Sa2VA
+from projects.mask_caption_sft.loop.data_preprocessor import RegionDataPreprocessor
+from projects.mask_caption_sft.loop.predict import predict_regions
 from projects.mask_caption_sft.ops.mask import decode_segmentation
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 
 pytestmark = pytest.mark.slow
 

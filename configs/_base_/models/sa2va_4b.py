@@ -1,7 +1,7 @@
 """Sa2VA-4B (InternVL2.5-4B + SAM 2 hiera-large): LoRA, what is trained, loss weights."""
 
-from projects.mask_caption_sft.models.bridges import SelectionBridge, SoftTokenBridge
-from projects.mask_caption_sft.models.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.loop.bridges import SelectionBridge, SoftTokenBridge
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 
 model = dict(
     type=MaskCaptionSFT,

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.utils import get_object_from_string
 from peft import LoraConfig
 
-from ..models.sa2va import Sa2VA
+from ..sa2va.sa2va import Sa2VA
 
 
 def apply_cfg_options(config: Config, options: dict[str, Any]) -> None:

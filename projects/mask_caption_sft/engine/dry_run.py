@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from ..datasets.mix import build_dataset
-from ..models.build import build
-from ..models.meta import build_on_meta
+from ..ops.build import build
+from ..sa2va.meta import build_on_meta
 from ..structures import BrokenRecord, RegionSample
 
 _BASE_MISSING = (

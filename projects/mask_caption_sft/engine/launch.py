@@ -1,19 +1,7 @@
 """What MMEngine 0.10.7 needs around it with torch >= 2.6, and on machines without a GPU."""
 
-import numpy as np
 import torch
 from mmengine.config import Config
-from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
-
-
-def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read NumPy scalars, which MMEngine stores beside tensors.
-
-    Nothing that could run code is allowed; the check stays on for files from elsewhere.
-    """
-    names: list = [numpy_core.scalar, np.dtype]
-    names += [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u1', '?')]
-    torch.serialization.add_safe_globals(names)
 
 
 def check_amp(config: Config) -> None:

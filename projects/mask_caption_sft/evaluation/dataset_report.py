@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..datasets.base import RECORD_ERRORS, RegionDataset
-from ..datasets.channel_order import mostly_swapped, swap_evidence
+from ..datasets.formats.channel_order import mostly_swapped, swap_evidence
 from ..datasets.parallel import call_task, set_task
 
 #: Word in a reason -> kind of fault; the first that occurs counts.

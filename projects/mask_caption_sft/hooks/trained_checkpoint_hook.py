@@ -16,7 +16,7 @@ from ..engine import atomic_backend  # noqa: F401  registers the backend 'atomic
 class TrainedCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, with its interval in updates and files written by rename.
 
-    The model keeps its frozen base out of the state (``models.trained_state``),
+    The model keeps its frozen base out of the state (``checkpoints.state_filter``),
     so a checkpoint holds the trained tensors of student and teacher, the
     optimizer, the schedulers and the message hub. ``meta`` names the base.
 

@@ -9,9 +9,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import nn
 from transformers import PreTrainedTokenizerFast, Qwen2TokenizerFast
 
-from ..models.loading import save_released
-from ..models.sa2va import Sa2VA
+from ..checkpoints.released import save_released
 from ..ops import prompts
+from ..sa2va.sa2va import Sa2VA
 from .scene import COLORS, SHAPES
 
 TINY_SIZES: dict[str, Any] = {

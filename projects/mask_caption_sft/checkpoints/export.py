@@ -1,0 +1,174 @@
+"""A trained model in the released layout: the base, with only what was trained replaced."""
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .config import read_config
+from .released import ReleasedWeights
+from .trained_tensors import TrainedTensors
+
+#: What the report sums up, by the beginning or a part of released names.
+GROUPS = {
+    'language model': 'language_model.model.layers',
+    'embeddings and head': 'language_model.',
+    'projector': 'mlp1.',
+    'mask decoder': 'mask_decoder',
+    'text_hidden_fcs': 'text_hidden_fcs.',
+}
+
+
+@dataclass
+class Change:
+    """How far the tensors of one group moved.
+
+    Attributes:
+        num_tensors: How many were replaced.
+        largest: Largest absolute difference of a value, as stored.
+        total: Sum of absolute differences.
+        num_values: Number of values.
+    """
+
+    num_tensors: int = 0
+    largest: float = 0.0
+    total: float = 0.0
+    num_values: int = 0
+
+    def add(self, before: Tensor, after: Tensor) -> None:
+        """Count one tensor."""
+        difference = (after.float() - before.float()).abs()
+        self.num_tensors += 1
+        self.largest = max(self.largest, difference.max().item())
+        self.total += difference.double().sum().item()
+        self.num_values += difference.numel()
+
+
+def export(
+    base: str | Path,
+    trained: TrainedTensors,
+    out_dir: str | Path,
+    card: Callable[[str], str],
+    overwrite: bool = False,
+    allow_unchanged: bool = False,
+) -> dict[str, Change]:
+    """Write ``out_dir`` in the released layout and return the changes by group.
+
+    LoRA is merged in float32 and the result cast to the base's dtype. Everything
+    else is the base's own: untouched shards and the other files byte for byte.
+    The directory appears under its name only when it is complete.
+
+    Args:
+        base: The directory that training started from.
+        trained: What training changed.
+        out_dir: Target.
+        card: Text of ``README.md``, given the table of changes; the base's own is kept
+            as ``README_base.md``.
+        overwrite: Replace an existing directory.
+        allow_unchanged: Write although nothing differs from the base.
+
+    Raises:
+        FileExistsError: The target exists, and ``overwrite`` is not set.
+        ValueError: A trained tensor is not in the base, does not fit it or is not
+            finite; or nothing changed.
+        OSError: There is no space left. Nothing is left behind.
+    """
+    base, out_dir = Path(base), Path(out_dir)
+    read_config(base)
+    weights = ReleasedWeights(base)
+    unknown = sorted(trained.names() - set(weights.keys()))
+    if unknown:
+        raise ValueError(
+            f'{len(unknown)} trained tensors are not in {base} ({", ".join(unknown[:5])}): the checkpoint '
+            'was trained on another base. Give the right one with --base.'
+        )
+    with _written_whole(out_dir, _size(base), overwrite) as folder:
+        changes = _write_weights(weights, trained, folder)
+        if not allow_unchanged and not any(change.largest for change in changes.values()):
+            raise ValueError(
+                'Nothing differs from the base: the export would be a copy of it. Was the run trained? '
+                '(--allow-unchanged writes it all the same.)'
+            )
+        _copy_other_files(base, folder, set(weights.shard_of.values()))
+        (folder / 'README.md').write_text(card(report(changes)))
+    return changes
+
+
+def _write_weights(weights: ReleasedWeights, trained: TrainedTensors, folder: Path) -> dict[str, Change]:
+    changes: dict[str, Change] = defaultdict(Change)
+    names = trained.names()
+    for shard in sorted(set(weights.shard_of.values())):
+        keys = [key for key in weights if weights.shard_of[key] == shard]
+        if not names.intersection(keys):
+            shutil.copyfile(weights.base / shard, folder / shard)
+            continue
+        tensors = {key: weights[key] for key in keys}
+        for key in names.intersection(keys):
+            value = trained.apply(key, tensors[key])
+            if not torch.isfinite(value).all():
+                raise ValueError(f'{key} is not finite after training. Export an earlier checkpoint.')
+            changes[_group(key)].add(tensors[key], value)
+            tensors[key] = value.contiguous()
+        save_file(tensors, folder / shard, metadata=weights.metadata(shard) or {'format': 'pt'})
+    return dict(changes)
+
+
+def _group(name: str) -> str:
+    return next((group for group, part in GROUPS.items() if part in name), 'other')
+
+
+def _copy_other_files(base: Path, folder: Path, shards: set[str]) -> None:
+    for path in sorted(base.iterdir()):
+        if path.name in shards:
+            continue
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        else:
+            name = 'README_base.md' if path.name == 'README.md' else path.name
+            shutil.copyfile(path, folder / name)
+
+
+def _size(base: Path) -> int:
+    return sum(path.stat().st_size for path in base.rglob('*') if path.is_file())
+
+
+@contextmanager
+def _written_whole(out_dir: Path, size: int, overwrite: bool) -> Iterator[Path]:
+    """A folder beside the target that takes its name at the end, or disappears."""
+    if out_dir.exists() and not overwrite:
+        raise FileExistsError(f'{out_dir} exists. Choose another --output_dir, or pass --overwrite.')
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out_dir.parent).free
+    if free < size:
+        raise OSError(
+            f'{out_dir.parent} has {free / 2**30:.2f} GiB free; the export needs {size / 2**30:.2f} GiB.'
+        )
+    folder = out_dir.with_name(f'.{out_dir.name}.{os.getpid()}.tmp')
+    folder.mkdir()
+    try:
+        yield folder
+        old = out_dir.with_name(f'.{out_dir.name}.{os.getpid()}.old')
+        if out_dir.exists():
+            out_dir.rename(old)
+        folder.rename(out_dir)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(changes: dict[str, Change]) -> str:
+    """A table of the changes by group."""
+    lines = [f'{"group":<22}{"tensors":>8}{"values":>14}{"largest":>12}{"mean":>12}']
+    for group, change in changes.items():
+        mean = change.total / max(1, change.num_values)
+        lines.append(
+            f'{group:<22}{change.num_tensors:>8}{change.num_values:>14,}{change.largest:>12.3e}{mean:>12.3e}'
+        )
+    return '\n'.join(lines)

@@ -1,0 +1,195 @@
+"""Reading and writing weights in Sa2VA's released layout, tensor by tensor."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .key_map import entries_for, entry_for_native
+
+_INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
+#: SAM 2's positional embedding is a buffer, held twice.
+_POSITIONS = 'grounding_encoder.shared_image_embedding.positional_embedding'
+_POSITIONS_AGAIN = 'grounding_encoder.prompt_encoder.shared_embedding.positional_embedding'
+
+
+class ReleasedWeights(Mapping[str, Tensor]):
+    """The tensors of a released checkpoint by name, read one at a time from the mapped files.
+
+    Args:
+        base: Directory with ``model.safetensors``, or shards with
+            ``model.safetensors.index.json``.
+
+    Raises:
+        FileNotFoundError: No weights, or the index names a shard that is not there.
+        ValueError: A shard is truncated or not a safetensors file.
+    """
+
+    def __init__(self, base: str | Path) -> None:
+        self.base = Path(base)
+        self.shard_of = self._locate()
+        self._open = {shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))}
+
+    def _locate(self) -> dict[str, str]:
+        index, single = self.base / _INDEX, self.base / _SINGLE
+        if index.is_file():
+            shard_of = json.loads(index.read_text())['weight_map']
+            missing = sorted({s for s in shard_of.values() if not (self.base / s).is_file()})
+            if missing:
+                raise FileNotFoundError(
+                    f'{index} names shards that are not there: {", ".join(missing)}. '
+                    'Complete the download of the checkpoint.'
+                )
+            return shard_of
+        if not single.is_file():
+            raise FileNotFoundError(
+                f'{self.base} holds neither {_SINGLE} nor {_INDEX}. Complete the download.'
+            )
+        with self._open_shard(_SINGLE) as file:
+            return dict.fromkeys(file.keys(), _SINGLE)
+
+    def _open_shard(self, shard: str):
+        try:
+            return safe_open(self.base / shard, 'pt')
+        except SafetensorError as error:
+            raise ValueError(
+                f'{self.base / shard} is truncated or not a safetensors file ({error}). Download it again.'
+            ) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shard_of)
+
+    def __len__(self) -> int:
+        return len(self.shard_of)
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._open[self.shard_of[key]].get_tensor(key)
+
+    def metadata(self, shard: str) -> dict[str, str]:
+        """The free-text header of a shard."""
+        return self._open[shard].metadata() or {}
+
+    def fingerprint(self) -> str:
+        """Tells one base from another: a hash of names, shapes and every tensor's first row."""
+        digest = hashlib.sha256()
+        for key in sorted(self.shard_of):
+            part = self._open[self.shard_of[key]].get_slice(key)
+            shape = part.get_shape()
+            row = part[:1] if shape else self[key]
+            digest.update(f'{key} {shape} {row.dtype}'.encode())
+            digest.update(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def native_tensors(
+    keys: Iterable[str], read: Callable[[str], Tensor], where: str
+) -> Iterator[tuple[str, Tensor]]:
+    """Native names and tensors of a released checkpoint, one table row at a time.
+
+    Args:
+        keys: Names in the released layout.
+        read: Gives the tensor of a name.
+        where: Names the checkpoint in messages.
+
+    Raises:
+        ValueError: A name is neither mapped nor listed as unused, or a row is incomplete.
+    """
+    keys = list(keys)
+    entries, unknown = entries_for(keys)
+    if unknown:
+        raise ValueError(
+            f'{where} has tensors with no entry in checkpoints/key_map.py: {_listed(unknown)}. '
+            'Map them, or list them as unused.'
+        )
+    present = set(keys)
+    incomplete = [name for entry in entries for name in entry.released if name not in present]
+    if incomplete:
+        raise ValueError(f'{where} lacks tensors: {_listed(incomplete)}.')
+    for entry in entries:
+        yield from zip(entry.native, entry.to_native([read(name) for name in entry.released]))
+
+
+def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+    """Copy tensors into the model; every parameter must be given, and fit.
+
+    LoRA parameters are left alone: they are not in a released checkpoint.
+
+    Raises:
+        ValueError: Lists what is missing, what does not exist, and what differs in shape.
+    """
+    targets: dict[str, Tensor] = {plain_name(name): parameter for name, parameter in model.named_parameters()}
+    targets[_POSITIONS] = model.get_buffer(_POSITIONS)
+    targets = {name: target for name, target in targets.items() if 'lora_' not in name}
+    surplus, misfits, seen = [], [], set()
+    for name, tensor in tensors:
+        if name not in targets:
+            surplus.append(name)
+            continue
+        seen.add(name)
+        if targets[name].shape != tensor.shape:
+            misfits.append(f'{name} {tuple(tensor.shape)} for {tuple(targets[name].shape)}')
+            continue
+        with torch.no_grad():
+            targets[name].copy_(tensor)
+    missing = [_released_name(name) for name in targets if name not in seen]
+    problems = [
+        f'{title}: {_listed(names)}'
+        for title, names in (
+            ('missing', missing), ('not in the model', surplus), ('of another shape', misfits)
+        )
+        if names
+    ]  # fmt: skip
+    if problems:
+        raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
+    model.get_buffer(_POSITIONS_AGAIN).copy_(model.get_buffer(_POSITIONS))
+
+
+def _released_name(native: str) -> str:
+    entry = entry_for_native(native)
+    return native if entry is None else ' and '.join(entry.released)
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name as it is without peft's wrapper around linear layers."""
+    return name.replace('.base_layer.', '.')
+
+
+def save_released(model: nn.Module, out_dir: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write all weights of a model (without LoRA) in the released layout, one file.
+
+    Args:
+        model: A ``Sa2VA``.
+        out_dir: Existing directory; ``model.safetensors`` is written by rename.
+        dtype: Cast to this type; None keeps each tensor's own.
+
+    Raises:
+        ValueError: The model has a weight that is not in checkpoints/key_map.py.
+    """
+    state: dict[str, Tensor] = {
+        plain_name(name): p for name, p in model.named_parameters() if 'lora_' not in name
+    }
+    state[_POSITIONS] = model.get_buffer(_POSITIONS)
+    entries = {name: entry_for_native(name) for name in state}
+    unknown = [name for name, entry in entries.items() if entry is None]
+    if unknown:
+        raise ValueError(f'No entry in checkpoints/key_map.py for: {_listed(unknown)}.')
+    tensors = {}
+    for entry in {entry for entry in entries.values() if entry is not None}:
+        released = entry.to_released([state[name] for name in entry.native])
+        for name, tensor in zip(entry.released, released):
+            tensors[name] = tensor.detach().to('cpu', dtype or tensor.dtype).contiguous().clone()
+    target = Path(out_dir) / _SINGLE
+    temporary = target.with_suffix('.tmp')
+    save_file(dict(sorted(tensors.items())), temporary, metadata={'format': 'pt'})
+    temporary.replace(target)
+
+
+def _listed(names: list[str], limit: int = 20) -> str:
+    names = sorted(names)
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more

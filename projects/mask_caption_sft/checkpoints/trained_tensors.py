@@ -1,0 +1,144 @@
+"""What a checkpoint has trained, under the names of the released layout."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .key_map import entry_for_native
+from .released import plain_name
+
+#: Modules of the language model that carry LoRA, as upstream's trainer wraps them.
+LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+_LORA = '.lora_{}.default.weight'
+_UPSTREAM_WRAPPER = 'language_model.base_model.model.'
+_FUSER = 'memory_encoder.fuser.'
+
+
+@dataclass
+class TrainedTensors:
+    """Replacements and low-rank updates, by released name.
+
+    Attributes:
+        replaced: New values of whole tensors.
+        lora: ``(A [r, in], B [out, r])``; the weight becomes ``W + scaling * B @ A``.
+        scaling: ``lora_alpha / r``.
+    """
+
+    replaced: dict[str, Tensor] = field(default_factory=dict)
+    lora: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    scaling: float = 1.0
+
+    def names(self) -> set[str]:
+        """Released names that differ from the base."""
+        return self.replaced.keys() | self.lora.keys()
+
+    def apply(self, name: str, base: Tensor) -> Tensor:
+        """The trained value of a released tensor, computed in float32, in the base's dtype.
+
+        Raises:
+            ValueError: The shapes do not fit the base.
+        """
+        value = base.float()
+        if name in self.replaced:
+            value = self.replaced[name].float()
+        if name in self.lora:
+            down, up = (matrix.float() for matrix in self.lora[name])
+            if (up.shape[0], down.shape[1], up.shape[1]) != (*base.shape, down.shape[0]):
+                raise ValueError(
+                    f'the LoRA of {name} is {tuple(up.shape)} x {tuple(down.shape)}, the base has '
+                    f'{tuple(base.shape)}: the checkpoint was trained on another base'
+                )
+            value = value + self.scaling * (up @ down)
+        if value.shape != base.shape:
+            raise ValueError(
+                f'{name} is {tuple(value.shape)} in the checkpoint and {tuple(base.shape)} in the base: '
+                'the checkpoint was trained on another base'
+            )
+        return value.to(base.dtype)
+
+
+def from_ours(state: dict[str, Tensor], side: str, scaling: float | None) -> TrainedTensors:
+    """Of a checkpoint of :class:`MaskCaptionSFT`.
+
+    Args:
+        state: Its ``state_dict``.
+        side: ``'student'`` or ``'teacher'``.
+        scaling: ``lora_alpha / r``; None for a run without LoRA.
+
+    Raises:
+        ValueError: A tensor has no single name in the released layout.
+    """
+    tensors = {k.removeprefix(f'{side}.'): v for k, v in state.items() if k.startswith(f'{side}.')}
+    named = {name: _released_name(plain_name(_without_lora(name))) for name in tensors}
+    return _collect(((named[name], name, tensor) for name, tensor in tensors.items()), scaling or 1.0)
+
+
+def from_upstream(state: dict[str, Tensor], scaling: float) -> TrainedTensors:
+    """Of upstream's training checkpoint (``.pth`` with ``mllm.model...`` names).
+
+    Args:
+        state: Its ``state_dict``; with or without embeddings and output matrix.
+        scaling: ``lora_alpha / r``, which such a file does not hold.
+    """
+    named = ((_without_lora(upstream_to_released(name)), name, tensor) for name, tensor in state.items())
+    return _collect(named, scaling)
+
+
+def upstream_to_released(name: str) -> str:
+    """A name of upstream's training checkpoints in the released layout.
+
+    ``mllm.model.language_model.base_model.model.X`` -> ``language_model.X``, with or
+    without peft's wrapper; one factor of SAM 2's memory has another name there.
+    """
+    name = plain_name(name.removeprefix('mllm.model.')).replace(_UPSTREAM_WRAPPER, 'language_model.')
+    return name.replace('.g_weight', '.gamma') if _FUSER in name else name
+
+
+def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
+    """The inverse of :func:`upstream_to_released`.
+
+    Args:
+        name: In the released layout.
+        lora_targets: Modules that carry LoRA in that trainer, whose own weight is
+            ``base_layer`` there; None for a trainer without LoRA.
+    """
+    if _FUSER in name:
+        return name.replace('.gamma', '.g_weight')
+    if not name.startswith(('language_model.', 'mlp1.', 'vision_model.')):
+        return name
+    if lora_targets is None or not name.startswith('language_model.'):
+        return f'mllm.model.{name}'
+    module, _, leaf = name.removeprefix('language_model.').rpartition('.')
+    is_wrapped = module.split('.')[-1] in lora_targets
+    return f'mllm.model.{_UPSTREAM_WRAPPER}{module}{".base_layer" if is_wrapped else ""}.{leaf}'
+
+
+def _collect(items: Iterable[tuple[str, str, Tensor]], scaling: float) -> TrainedTensors:
+    found = TrainedTensors(scaling=scaling)
+    halves: dict[str, dict[str, Tensor]] = {}
+    for released, name, tensor in items:
+        part = next((part for part in 'AB' if name.endswith(_LORA.format(part))), None)
+        if part is None:
+            found.replaced[released] = tensor
+        else:
+            halves.setdefault(released, {})[part] = tensor
+    incomplete = sorted(name for name, pair in halves.items() if len(pair) != 2)
+    if incomplete:
+        raise ValueError(f'The checkpoint holds only one of the two LoRA matrices of {incomplete[:5]}.')
+    found.lora = {name: (pair['A'], pair['B']) for name, pair in halves.items()}
+    return found
+
+
+def _without_lora(name: str) -> str:
+    for part in 'AB':
+        if name.endswith(_LORA.format(part)):
+            return name.removesuffix(_LORA.format(part)) + '.weight'
+    return name
+
+
+def _released_name(native: str) -> str:
+    entry = entry_for_native(native)
+    if entry is None or len(entry.released) != 1 or len(entry.native) != 1:
+        raise ValueError(f'{native} has no name of its own in the released layout (checkpoints/key_map.py).')
+    return entry.released[0]

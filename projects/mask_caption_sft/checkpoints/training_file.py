@@ -1,0 +1,87 @@
+"""Training checkpoints as files: ours, and upstream's."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
+
+from .trained_tensors import TrainedTensors, from_ours, from_upstream
+
+
+def allow_checkpoint_globals() -> None:
+    """Let ``torch.load(weights_only=True)`` read NumPy scalars, which MMEngine stores beside tensors.
+
+    Nothing that could run code is allowed; the check stays on for files from elsewhere.
+    """
+    names: list = [numpy_core.scalar, np.dtype]
+    names += [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u1', '?')]
+    torch.serialization.add_safe_globals(names)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Content of a ``.pth``, with tensors and plain values only.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is truncated, or holds anything that would run code.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} does not exist.')
+    allow_checkpoint_globals()
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f'{path} cannot be read as a checkpoint ({first_line}).') from error
+    if 'state_dict' not in content:
+        content = {'state_dict': content}
+    return content
+
+
+def is_ours(checkpoint: dict[str, Any]) -> bool:
+    """Whether it is a checkpoint of :class:`MaskCaptionSFT`; otherwise it is read as upstream's."""
+    return any(name.startswith('teacher.') for name in checkpoint['state_dict'])
+
+
+def trained_tensors(checkpoint: dict[str, Any], side: str, scaling: float) -> TrainedTensors:
+    """What a checkpoint changes.
+
+    Args:
+        checkpoint: From :func:`read_checkpoint`.
+        side: ``'student'`` or ``'teacher'``; upstream's checkpoints have a student only.
+        scaling: ``lora_alpha / r`` of an upstream checkpoint; ours hold their own.
+
+    Raises:
+        ValueError: A teacher is wanted where there is none.
+    """
+    if is_ours(checkpoint):
+        own = checkpoint['meta'].get('sa2va', {})
+        return from_ours(checkpoint['state_dict'], side, own.get('lora_scaling'))
+    if side == 'teacher':
+        raise ValueError('This is an upstream checkpoint; it has no teacher. Leave out --teacher.')
+    return from_upstream(checkpoint['state_dict'], scaling)
+
+
+def find_base(checkpoint: dict[str, Any], given: str | None) -> str:
+    """The base directory: the one given, or the one the checkpoint names.
+
+    Raises:
+        ValueError: Neither is there.
+    """
+    base = given or checkpoint.get('meta', {}).get('sa2va', {}).get('base')
+    if not base:
+        raise ValueError('The checkpoint does not name its base. Give it with --base.')
+    return base
+
+
+def check_fingerprint(checkpoint: dict[str, Any], base: str, found: str) -> None:
+    """Raise ``ValueError`` if the checkpoint was trained on a base with other weights."""
+    wanted = checkpoint.get('meta', {}).get('sa2va', {}).get('fingerprint')
+    if wanted and wanted != found:
+        raise ValueError(
+            f'The checkpoint was trained on another base: fingerprint {wanted[:12]}, but {base} has '
+            f'{found[:12]}. Give the base it started from with --base.'
+        )

@@ -1,0 +1,73 @@
+"""SA-V frame pairs."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..base import RegionDataset
+from ..transforms import RawSample, RawView
+
+_KEYS = ('frame1', 'mask1', 'frame2', 'mask2')
+
+
+class SAVPairs(RegionDataset):
+    """Two frames of one video with the mask of one object in each; no text.
+
+    On disk::
+
+        **/masklet_data_*.npz   frame1, frame2  (512, 512, 3) float32 in 0..255, **BGR**
+                                mask1, mask2    (512, 512) float32 in 0..255, > 127 is the object
+
+    The channels are blue, green, red: read as RGB, skin looks blue. Empty masks
+    occur (the object is hidden in one frame); such a pair is reported and not drawn.
+
+    Args:
+        channel_order: ``'bgr'`` as the pairs were written, or ``'rgb'``.
+    """
+
+    LAYOUT = 'Expected **/masklet_data_*.npz with frame1, mask1, frame2, mask2.'
+    SOURCE = 'pairs of frames cut from SA-V, https://ai.meta.com/datasets/segment-anything-video'
+
+    def __init__(self, data_root: str, channel_order: str = 'bgr', **kwargs) -> None:
+        if channel_order not in ('bgr', 'rgb'):
+            raise ValueError(f"channel_order={channel_order!r} is not one of 'bgr', 'rgb'.")
+        self.channel_order = channel_order
+        super().__init__(data_root=data_root, **kwargs)
+
+    def list_records(self) -> list[dict]:
+        paths = sorted(Path(self.data_root).rglob('masklet_data_*.npz'))
+        return [{'sample_id': str(path)} for path in paths]
+
+    def read_record(self, record: dict) -> RawSample:
+        arrays = self._read_arrays(record['sample_id'])
+        views = []
+        for number in (1, 2):
+            frame, mask = arrays[f'frame{number}'], arrays[f'mask{number}']
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape[:2] != mask.shape:
+                raise ValueError(
+                    f'frame{number} of {frame.shape} does not match mask{number} of {mask.shape}'
+                )
+            for key in (f'frame{number}', f'mask{number}'):
+                if not np.isfinite(arrays[key]).all():
+                    raise ValueError(f'{key} holds values that are not finite')
+            if 0 < mask.max() <= 1:
+                raise ValueError(f'mask{number} is in 0..1; masks are written in 0..255, multiply by 255')
+            if self.channel_order == 'bgr':
+                frame = frame[..., ::-1]
+            pixels = np.ascontiguousarray(frame.clip(0, 255).astype(np.uint8))
+            views.append(RawView(f'{record["sample_id"]}#{number}', pixels, (mask > 127)[None]))
+            if not views[-1].masks.any():
+                raise ValueError(f'mask{number} is empty: the object is not visible in that frame')
+        return RawSample(self.name, record['sample_id'], views[0], views[1], [None])
+
+    def _read_arrays(self, path: str) -> dict[str, np.ndarray]:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                missing = [key for key in _KEYS if key not in file.files]
+                if missing:
+                    raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')
+                return {key: file[key] for key in _KEYS}
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise OSError(f'truncated or not an npz file ({error})') from error

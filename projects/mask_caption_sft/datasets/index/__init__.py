@@ -1,0 +1,1 @@
+"""Masks in columns, listed once, opened without reading a file."""

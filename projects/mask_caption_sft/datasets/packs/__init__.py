@@ -1,0 +1,1 @@
+"""A dataset in one LMDB file."""

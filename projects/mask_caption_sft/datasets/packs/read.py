@@ -1,0 +1,140 @@
+"""A dataset packed to LMDB."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+from PIL import Image
+
+from ...ops.mask import decode_segmentation
+from ...ops.prompts import check_expression
+from ..base import RegionDataset
+from ..index.name_column import NameColumn
+from ..transforms import RawSample, RawView
+from .format import PackedRecord, PackedView, decode_record, read_manifest
+from .write import record_key
+
+#: By path: LMDB refuses to open a database twice in one process.
+_environments: dict[str, tuple[int, lmdb.Environment]] = {}
+
+
+def open_environment(folder: str) -> lmdb.Environment:
+    """The database of a pack in this process; one that a fork has carried over is opened anew."""
+    path = os.path.realpath(folder)
+    pid, env = _environments.get(path, (0, None))
+    if env is None or pid != os.getpid():
+        if env is not None:
+            env.close()
+        env = lmdb.open(path, readonly=True, lock=False, readahead=False)
+        _environments[path] = (os.getpid(), env)
+    return env
+
+
+class PackedRegions(RegionDataset):
+    """Any of the datasets, written by ``tools/pack_dataset.py`` or ``tools/prepare_sav.py``.
+
+    On disk::
+
+        data.mdb             LMDB: number -> header and image bytes (``datasets.pack_format``)
+        manifest.json        counts, source, options, format version, checksum
+        names.bin, names_ends.npy, area_ratio.npy, frame_distance.npy   one entry per record, mapped
+        not_packed.jsonl     what could not be read when the pack was made
+
+    Nothing but the manifest is read at start. Each process opens the database for itself, so
+    workers may be forked or spawned.
+
+    Args:
+        min_area_ratio: Records whose largest mask covers less, in the view where
+            less of it is seen, are not drawn.
+        frame_distance: Least and most video frames between the views; only for packs of
+            ``tools/prepare_sav.py``, which know it.
+        every_expression: All texts of a region, instead of one drawn (validation).
+        max_masks: The most masks of one image, drawn at random; None takes all.
+    """
+
+    LAYOUT = 'Expected manifest.json and data.mdb.'
+    SOURCE = 'tools/pack_dataset.py or tools/prepare_sav.py; https://github.com/LMDB for the format'
+
+    def __init__(
+        self,
+        data_root: str,
+        min_area_ratio: float = 0.0,
+        frame_distance: tuple[int, int] | None = None,
+        every_expression: bool = False,
+        max_masks: int | None = 32,
+        **kwargs: Any,
+    ) -> None:
+        self.min_area_ratio, self.frame_distance = min_area_ratio, frame_distance
+        self.every_expression, self.max_masks = every_expression, max_masks
+        super().__init__(data_root=data_root, **kwargs)
+
+    def lazy_records(self) -> Sequence[dict]:
+        manifest = read_manifest(self.check_path(self.data_root))
+        names = NameColumn(self.data_root, 'names')
+        good = np.load(Path(self.data_root) / 'area_ratio.npy', mmap_mode='r') >= self.min_area_ratio
+        if self.frame_distance is not None:
+            distance = np.load(Path(self.data_root) / 'frame_distance.npy', mmap_mode='r')
+            if (distance < 0).any():
+                raise ValueError(f'{self.data_root} does not know frame distances. Set frame_distance=None.')
+            good &= (distance >= self.frame_distance[0]) & (distance <= self.frame_distance[1])
+        good[names.positions_of(self.skipped_ids())] = False
+        rows = np.flatnonzero(good)[: self.max_samples]
+        if not len(rows):
+            raise ValueError(
+                f'none of the {manifest["records"]} records of {self.data_root} passes the filter.'
+            )
+        return _PackedRecords(names, rows)
+
+    def read_record(self, record: dict) -> RawSample:
+        packed = self.read_packed(record['row'])
+        rows, expressions = self._draw(packed)
+        views = [_raw_view(view, rows) for view in packed.views]
+        second = views[1] if len(views) > 1 else None
+        return RawSample(self.name, packed.sample_id, views[0], second, expressions)
+
+    def read_packed(self, row: int) -> PackedRecord:
+        """A record as it is stored."""
+        with open_environment(self.data_root).begin(buffers=True) as transaction:
+            data = transaction.get(record_key(row))
+            if data is None:
+                raise ValueError(f'record {row} is not in {self.data_root}/data.mdb')
+            return decode_record(bytes(data))
+
+    def _draw(self, packed: PackedRecord) -> tuple[list[int], list[str | None]]:
+        rows: list[int] = list(range(len(packed.texts)))
+        if self.max_masks is not None and len(rows) > self.max_masks:
+            rows = sorted(np.random.choice(len(rows), self.max_masks, replace=False).tolist())
+        chosen: list[tuple[int, str | None]] = []
+        for row in rows:
+            texts = packed.texts[row]
+            if texts and not self.every_expression:
+                texts = [texts[np.random.randint(len(texts))]]
+            for text in texts:
+                check_expression(text)
+            chosen += [(row, text) for text in texts] or [(row, None)]
+        return [row for row, _ in chosen], [text for _, text in chosen]
+
+
+class _PackedRecords(Sequence):
+    def __init__(self, names: NameColumn, rows: np.ndarray) -> None:
+        self.names, self.rows = names, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number):
+        row = int(self.rows[number])
+        return {'sample_id': self.names[row], 'row': row}
+
+
+def _raw_view(view: PackedView, rows: list[int]) -> RawView:
+    with Image.open(io.BytesIO(view.encoded)) as file:
+        image = np.asarray(file.convert('RGB'))
+    if image.shape[:2] != view.size:
+        raise ValueError(f'the image of {view.image_id} is {image.shape[:2]}, the record says {view.size}')
+    masks = [decode_segmentation(view.masks[row], *view.size) for row in rows]
+    return RawView(view.image_id, image, np.stack(masks))

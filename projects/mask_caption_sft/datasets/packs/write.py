@@ -1,0 +1,160 @@
+"""Writes a packed dataset: LMDB, a manifest, and columns that a start reads instead of records."""
+
+import hashlib
+import json
+import multiprocessing
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+from tqdm import tqdm
+
+from ..index.name_column import write_names
+from ..parallel import call_task, set_task
+from ..skip_list import write_skip_list
+from .format import (
+    DATABASE,
+    FORMAT_VERSION,
+    MANIFEST,
+    PackedRecord,
+    area_ratios,
+    encode_record,
+    record_checksum,
+)
+
+_KEY = struct.Struct('>Q')
+_STATE, _BROKEN, _FACTS = b'state', b'broken-', b'facts-'
+_MAP_BYTES = 1 << 42  # an upper bound of address space, not of the disk
+_TASKS_PER_COMMIT = 64
+
+#: What a task gives: records, and what could not be read as (id, reason).
+TaskResult = tuple[list[PackedRecord], list[tuple[str, str]]]
+
+
+def record_key(number: int) -> bytes:
+    """Key of a record: its number, so that no list of keys is needed."""
+    return _KEY.pack(number)
+
+
+def write_pack(
+    folder: str | Path,
+    tasks: Sequence[Any],
+    run_task: Callable[[Any], TaskResult],
+    source: dict[str, Any],
+    num_workers: int = 1,
+) -> dict[str, Any]:
+    """Run the tasks in parallel and write their records in the tasks' order.
+
+    A second call after an interruption goes on behind the last task that was stored. The
+    result does not depend on the number of workers.
+
+    Args:
+        folder: Of the pack.
+        tasks: Small and picklable.
+        run_task: A module-level function (or a partial of one).
+        source: For the manifest: dataset, root, options.
+        num_workers: Processes.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: The folder holds the beginning of another pack.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    made_from = hashlib.sha256(repr((list(tasks), sorted(source.items()))).encode()).hexdigest()
+    with lmdb.open(str(folder), map_size=_MAP_BYTES, subdir=True) as env:
+        state = _read_state(env, made_from, folder)
+        todo = tasks[state['tasks'] :]
+        if todo:
+            _run_all(env, state, todo, run_task, num_workers)
+        manifest = _write_columns(env, folder, state)
+    manifest |= {'version': FORMAT_VERSION, 'source': source, 'bytes': (folder / DATABASE).stat().st_size}
+    temporary = folder / f'{MANIFEST}.tmp'
+    temporary.write_text(json.dumps(manifest, indent=1))
+    temporary.replace(folder / MANIFEST)
+    return manifest
+
+
+def _read_state(env: lmdb.Environment, made_from: str, folder: Path) -> dict[str, Any]:
+    with env.begin() as transaction:
+        stored = transaction.get(_STATE)
+    state = json.loads(stored) if stored else {'made_from': made_from, 'tasks': 0, 'records': 0, 'broken': 0}
+    if state['made_from'] != made_from:
+        raise ValueError(
+            f'{folder} holds a pack of another source or other options. Remove it, or pack elsewhere.'
+        )
+    return state
+
+
+def _run_all(
+    env: lmdb.Environment, state: dict[str, Any], todo: Sequence[Any],
+    run_task: Callable[[Any], TaskResult], num_workers: int,
+) -> None:  # fmt: skip
+    bar = tqdm(total=len(todo), mininterval=1)
+    for results in _batches(todo, run_task, num_workers):
+        with env.begin(write=True) as transaction:
+            for records, broken in results:
+                for record in records:
+                    key, data = record_key(state['records']), encode_record(record)
+                    transaction.put(key, data)
+                    transaction.put(_FACTS + key, json.dumps(_facts_of(record, data)).encode())
+                    state['records'] += 1
+                for pair in broken:
+                    transaction.put(_BROKEN + record_key(state['broken']), json.dumps(pair).encode())
+                    state['broken'] += 1
+                state['tasks'] += 1
+            transaction.put(_STATE, json.dumps(state).encode())
+        bar.update(len(results))
+    bar.close()
+
+
+def _batches(
+    todo: Sequence[Any], run_task: Callable[[Any], TaskResult], num_workers: int
+) -> Iterator[list[TaskResult]]:
+    with multiprocessing.Pool(num_workers, set_task, (run_task,)) as pool:
+        results = pool.imap(call_task, todo)
+        for start in range(0, len(todo), _TASKS_PER_COMMIT):
+            yield [next(results) for _ in todo[start : start + _TASKS_PER_COMMIT]]
+
+
+def _facts_of(record: PackedRecord, data: bytes) -> dict[str, Any]:
+    """What the columns and the manifest need of a record, so that no record is read back."""
+    areas = [area_ratios(view) for view in record.views]
+    return {
+        'name': record.sample_id,
+        'checksum': record_checksum(data),
+        # A region counts with the view in which less of it is seen; a record with its largest.
+        'area_ratio': float(np.min(areas, axis=0).max(initial=0.0)),
+        'frame_distance': record.frame_distance,
+        'views': len(record.views),
+        'masks': len(record.texts),
+        'texts': sum(map(len, record.texts)),
+    }
+
+
+def _write_columns(env: lmdb.Environment, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Names, areas and distances of all records; counts, and a checksum of the records' checksums."""
+    count = state['records']
+    area, distance = np.zeros(count, np.float32), np.zeros(count, np.int32)
+    checksum, statistics, names = 0, Counter({'views': 0, 'masks': 0, 'texts': 0}), []
+    with env.begin() as transaction:
+        for number in range(count):
+            facts = json.loads(transaction.get(_FACTS + record_key(number), b''))
+            names.append(facts['name'])
+            area[number], distance[number] = facts['area_ratio'], facts['frame_distance']
+            checksum = zlib.crc32(facts['checksum'].to_bytes(4, 'little'), checksum)
+            statistics.update({name: facts[name] for name in statistics})
+        stored = [transaction.get(_BROKEN + record_key(i), b'') for i in range(state['broken'])]
+        broken = [tuple(json.loads(pair)) for pair in stored]
+    write_names(folder, 'names', names)
+    np.save(folder / 'area_ratio.npy', area)
+    np.save(folder / 'frame_distance.npy', distance)
+    write_skip_list(folder / 'not_packed.jsonl', broken)
+    return {'records': count, 'broken': state['broken'], **statistics, 'checksum': checksum}

@@ -1,0 +1,1 @@
+"""From released videos to pairs of frames."""

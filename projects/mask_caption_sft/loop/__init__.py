@@ -1,0 +1,1 @@
+"""The method: student, teacher, and what they teach each other."""

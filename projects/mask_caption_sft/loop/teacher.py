@@ -1,0 +1,25 @@
+"""The steady copy of the student that segments from its captions."""
+
+from copy import deepcopy
+from typing import Any
+
+from ..sa2va.sa2va import Sa2VA
+
+
+def build_teacher(student: Sa2VA) -> Sa2VA:
+    """A copy that shares every frozen tensor with the student and owns the trained ones.
+
+    It is a module of its own, so that activation checkpointing recomputes with
+    the teacher's weights. It is in eval mode and its weights take no gradient;
+    gradients pass through its activations.
+
+    Args:
+        student: The model in training. Its tokenizer and config are shared too.
+    """
+    shared = [student.text, student.config]
+    shared += [p for p in student.parameters() if not p.requires_grad]
+    shared += list(student.buffers())
+    # deepcopy takes an object it finds in the memo instead of copying it.
+    memo: dict[int, Any] = {id(item): item for item in shared}
+    memo[id(student.start_weights)] = None
+    return deepcopy(student, memo).freeze().eval()

@@ -1,1 +1,0 @@
-"""Sa2VA, its teacher, and the loop that trains it."""

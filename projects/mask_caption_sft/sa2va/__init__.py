@@ -1,0 +1,1 @@
+"""The network behind two verbs, describe and segment."""

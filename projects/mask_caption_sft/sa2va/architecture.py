@@ -1,0 +1,108 @@
+"""Native modules with the sizes of a released ``config.json``."""
+
+from typing import Any
+
+from torch import nn
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLVisionConfig,
+    Qwen2Config,
+    Sam2Config,
+    Sam2HieraDetConfig,
+    Sam2MaskDecoderConfig,
+    Sam2Model,
+    Sam2PromptEncoderConfig,
+    Sam2VisionConfig,
+)
+
+#: SAM 2's hiera-large, which every released Sa2VA uses; ``config.json`` does not repeat it.
+HIERA_LARGE: dict[str, Any] = {
+    'embed_dim': 144,
+    'num_heads': 2,
+    'stages': [2, 6, 36, 4],
+    'global_att_blocks': [23, 33, 43],
+    'window_pos_embed_bkg_spatial_size': [7, 7],
+    'window_spec': [8, 4, 16, 8],
+    'backbone_channel_list': [1152, 576, 288, 144],
+    'image_size': 1024,
+    'hidden_size': 256,
+    'decoder_mlp_dim': 2048,
+}
+
+
+def build_mllm(config: dict[str, Any], image_token_id: int) -> InternVLForConditionalGeneration:
+    """InternVL with InternViT, projector and Qwen2, randomly initialised."""
+    vision, size = config['vision_config'], config['force_image_size']
+    patch = vision['patch_size']
+    vision_config = InternVLVisionConfig(
+        hidden_size=vision['hidden_size'],
+        num_hidden_layers=vision['num_hidden_layers'],
+        num_attention_heads=vision['num_attention_heads'],
+        intermediate_size=vision['intermediate_size'],
+        attention_bias=vision['qkv_bias'],
+        hidden_act=vision['hidden_act'],
+        norm_type=vision['norm_type'],
+        layer_norm_eps=vision['layer_norm_eps'],
+        image_size=[size, size],
+        patch_size=[patch, patch],
+    )
+    text = {key: value for key, value in config['llm_config'].items() if key != 'torch_dtype'}
+    ratio = config['downsample_ratio']
+    return InternVLForConditionalGeneration(
+        InternVLConfig(
+            vision_config=vision_config,
+            text_config=Qwen2Config(**text),
+            image_token_id=image_token_id,
+            image_seq_length=int((size // patch * ratio) ** 2),
+            downsample_ratio=ratio,
+        )
+    )
+
+
+def sam2_sizes(config: dict[str, Any]) -> dict[str, Any]:
+    """Sizes of the grounding encoder: hiera-large, but for what ``tiny_sam2`` states."""
+    return HIERA_LARGE | config.get('tiny_sam2', {})
+
+
+def build_grounding_encoder(config: dict[str, Any]) -> Sam2Model:
+    """SAM 2's image model, randomly initialised."""
+    sizes = sam2_sizes(config)
+    image_size, width = sizes['image_size'], sizes['hidden_size']
+    backbone = Sam2HieraDetConfig(
+        hidden_size=sizes['embed_dim'],
+        num_attention_heads=sizes['num_heads'],
+        image_size=[image_size, image_size],
+        window_positional_embedding_background_size=sizes['window_pos_embed_bkg_spatial_size'],
+        blocks_per_stage=sizes['stages'],
+        embed_dim_per_stage=[sizes['embed_dim'] * 2**i for i in range(4)],
+        num_attention_heads_per_stage=[sizes['num_heads'] * 2**i for i in range(4)],
+        window_size_per_stage=sizes['window_spec'],
+        global_attention_blocks=sizes['global_att_blocks'],
+    )
+    vision = Sam2VisionConfig(
+        backbone_config=backbone,
+        backbone_channel_list=sizes['backbone_channel_list'],
+        backbone_feature_sizes=[[image_size // stride] * 2 for stride in (4, 8, 16)],
+        fpn_hidden_size=width,
+    )
+    return Sam2Model(
+        Sam2Config(
+            vision_config=vision,
+            prompt_encoder_config=Sam2PromptEncoderConfig(hidden_size=width, image_size=image_size),
+            mask_decoder_config=Sam2MaskDecoderConfig(
+                hidden_size=width, iou_head_hidden_dim=width, mlp_dim=sizes['decoder_mlp_dim']
+            ),
+        )
+    )
+
+
+def build_text_hidden_fcs(config: dict[str, Any]) -> nn.Sequential:
+    """``[SEG]`` state to prompt embedding: Linear, ReLU, Linear, Dropout(0)."""
+    width = config['llm_config']['hidden_size']
+    return nn.Sequential(
+        nn.Linear(width, width),
+        nn.ReLU(inplace=True),
+        nn.Linear(width, sam2_sizes(config)['hidden_size']),
+        nn.Dropout(0.0),
+    )
