@@ -5,4 +5,5 @@ from mmengine.config import read_base
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['loss_weights'].update(loss_kl=0.0, loss_caption=0.0)
+model['objectives'].update(near_start=None)
+model['objectives']['human_expressions'].update(caption_weight=0.0)

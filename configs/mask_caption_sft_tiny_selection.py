@@ -2,9 +2,7 @@
 
 from mmengine.config import read_base
 
-from projects.mask_caption_sft.loop.bridges import SelectionBridge
-
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model.update(bridges=[dict(type=SelectionBridge, num_captions=4)])
+model['objectives'].update(teacher_iou=None)

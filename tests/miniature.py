@@ -1,9 +1,18 @@
 """A Sa2VA of a few thousand weights and a batch for it: everything real, only small."""
 
+from typing import Any
+
 import torch
 
 from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.loop.bridges import SoftTokenBridge
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.loop.objectives import (
+    HumanExpressions,
+    NearStart,
+    SegmentCaptions,
+    TeacherIoU,
+)
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
@@ -47,9 +56,22 @@ def double_sa2va(**kwargs) -> Sa2VA:
     return model
 
 
+def objectives(**changes) -> dict[str, Any]:
+    """All of them, without selection and with an open gate; ``changes`` replace some, None leaves one out."""
+    defaults = dict(
+        teacher_iou=TeacherIoU(SoftTokenBridge()),
+        segment_captions=SegmentCaptions(gate_iou=0.0),
+        human_expressions=HumanExpressions(),
+        near_start=NearStart(),
+    )
+    return defaults | changes
+
+
 def miniature_model(**kwargs) -> MaskCaptionSFT:
     """Student and teacher; points are not sampled, so that losses have no randomness."""
-    settings = dict(max_caption_len=5, num_points=0, gate_iou=0.0, signal_interval=1)
+    settings = dict(
+        objectives=objectives(), segmentation_losses=dict(num_points=0), max_caption_len=5, signal_interval=1
+    )
     sa2va = kwargs.pop('sa2va', None) or miniature_sa2va()
     return MaskCaptionSFT(sa2va=sa2va, **{**settings, **kwargs})
 

@@ -23,17 +23,20 @@ def test_the_4b_config_has_the_values_of_the_method():
     config = Config.fromfile('configs/mask_caption_sft_4b.py')
     lora = config.model.sa2va.lora
     assert (lora.r, lora.lora_alpha, lora.lora_dropout) == (128, 256, 0.05)
-    assert dict(config.model.loss_weights) == dict(
-        loss_mask=2.0, loss_dice=0.5, loss_iou=1.0, loss_caption=1.0, loss_llm=1.0, loss_best=1.0,
-        loss_kl=0.05,
-    )  # fmt: skip
+    losses, objectives = config.model.segmentation_losses, config.model.objectives
+    assert (losses.mask_weight, losses.dice_weight, losses.llm_weight) == (2.0, 0.5, 1.0)
+    assert losses.num_points == 12544
+    assert objectives.teacher_iou.iou_weight == objectives.human_expressions.iou_weight == 1.0
+    assert objectives.human_expressions.caption_weight == 1.0
+    assert (objectives.best_of_k.weight, objectives.near_start.weight) == (1.0, 0.05)
+    assert config.model.segment_with == 'teacher'
     assert config.train_dataloader.batch_size == 2
     wrapper = config.optim_wrapper
     assert (wrapper.accumulative_counts, wrapper.optimizer.lr, wrapper.clip_grad.max_norm) == (4, 1e-5, 1.0)
     assert wrapper.dtype == 'bfloat16'
     assert config.custom_hooks[0].momentum == 0.001
     assert config.train_cfg.max_epochs == 1
-    assert config.model.sa2va.prompt_template == 'phi3_chat'
+    assert 'prompt_template' not in config.model.sa2va  # the base states it
     assert config.model.sa2va.train_embeddings is False
     assert config.default_hooks.checkpoint.interval_updates == 1000
     assert set(config.train_dataloader.dataset.datasets) == {
@@ -65,22 +68,30 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
     config = Config.fromfile(Path('configs/mask_caption_sft_tiny.py'))
     write_world(tmp_path / 'data' / 'tiny_world', num_train=1, num_val=1)
     monkeypatch.chdir(tmp_path)
-    config.model.update(max_caption_len=7, gate_iou=0.25, num_points=99, segment_with='student')
+    config.model.update(max_caption_len=7, num_captions=3, segment_with='student')
     config.model.update(predict_with='teacher', predict_dtype='bfloat16', signal_interval=3)
-    config.model.bridges[0].update(temperature=0.125, top_k=3)
-    config.model.loss_weights.update(loss_kl=0.5)
+    config.model.segmentation_losses.update(num_points=99)
+    config.model.sampling.update(top_p=0.75)
+    objectives = config.model.objectives
+    objectives.segment_captions.update(gate_iou=0.25)
+    objectives.best_of_k.update(min_iou=0.75)
+    objectives.teacher_iou.bridge.update(temperature=0.125, top_k=3)
+    objectives.update(near_start=None)
     config.model.sa2va.update(activation_checkpointing=True)
     config.model.sa2va.lora.update(r=2, lora_alpha=6)
     model = build(dict(config.model))
-    assert (model.max_caption_len, model.gate_iou, model.num_points) == (7, 0.25, 99)
+    assert (model.max_caption_len, model.num_captions, model.sampling.top_p) == (7, 3, 0.75)
+    assert model.segmentation_losses.num_points == 99
     assert (model.segmenter is model.student, model.predict_with, model.signal_interval) == (
         True,
         'teacher',
         3,
     )
     assert model.predict_dtype == 'bfloat16'
-    assert (model.bridges[0].temperature, model.bridges[0].top_k) == (0.125, 3)
-    assert model.loss_weights['loss_kl'] == 0.5
+    taught = model.objectives
+    assert (taught['segment_captions'].gate_iou, taught['best_of_k'].min_iou) == (0.25, 0.75)
+    assert (taught['teacher_iou'].bridge.temperature, taught['teacher_iou'].bridge.top_k) == (0.125, 3)
+    assert 'near_start' not in taught
     layer = model.student.mllm.model.language_model.layers[0]
     assert layer.gradient_checkpointing
     assert layer.self_attn.q_proj.lora_A['default'].out_features == 2

@@ -17,7 +17,7 @@ from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
-from tests.miniature import LORA, SIZES, miniature_batch
+from tests.miniature import LORA, SIZES, miniature_batch, objectives
 
 UNUSED = 'grounding_encoder.sam2_model.memory_attention.norm.weight'
 
@@ -45,9 +45,7 @@ def base(tmp_path_factory):
 def model(base):
     """Ten updates on a small batch, the teacher following with large steps."""
     torch.manual_seed(0)
-    model = MaskCaptionSFT(
-        sa2va=dict(base=str(base), lora=LORA), max_caption_len=5, num_points=0, gate_iou=0.0
-    )
+    model = MaskCaptionSFT(sa2va=dict(base=str(base), lora=LORA), objectives=objectives(), max_caption_len=5)
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     wrapper = OptimWrapper(torch.optim.AdamW(trained, 3e-3))
@@ -88,12 +86,11 @@ def tensors_of(folder) -> dict[str, torch.Tensor]:
 
 def outputs(model: Sa2VA):
     batch = miniature_batch([None, None], [None])
-    features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    captions = model.describe(features, batch.image1, batch.visual_prompts, 6)
-    text = model.embed_expressions(['the red circle', 'a square', 'star'])
-    masks = model.segment(features, batch.image2, *text).mask_logits
-    scores = model.caption_logits(features, batch.image1, batch.visual_prompts, captions).logits
-    return model.text.decode(captions), masks.detach(), scores.detach()
+    views1, views2 = model.look(batch)
+    captions = model.describe(views1, 6)
+    masks = model.segment(views2, model.embed_expressions(['the red circle', 'a square', 'star'])).mask_logits
+    scores = model.score(views1, captions).logits
+    return captions.texts, masks.detach(), scores.detach()
 
 
 @pytest.mark.parametrize('side', ['student', 'teacher'])

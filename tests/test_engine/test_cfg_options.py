@@ -18,7 +18,7 @@ def config():
     [
         ('model.max_caption_len', 7),
         ('model.sa2va.lora.r', 8),
-        ('model.bridges.0.temperature', 0.1),
+        ('model.objectives.teacher_iou.bridge.temperature', 0.1),
         ('optim_wrapper.optimizer.lr', 1e-3),
         ('custom_hooks.0.momentum', 0.0),
         ('train_dataloader.batch_size', 3),
@@ -27,6 +27,8 @@ def config():
         (f'{SAV}.max_samples', 5),  # a parameter of the base class
         ('model.sa2va.round_grounding_stats', True),  # a dict without a type of its own
         ('model.sa2va.lora.use_rslora', True),
+        ('model.segmentation_losses.num_points', 7),
+        ('model.sampling.top_p', 0.5),
     ],
 )
 def test_an_override_reaches_its_place(config, key, value):
@@ -54,5 +56,5 @@ def test_a_name_that_was_copied_into_place_is_refused(config):
 
 
 def test_a_position_outside_a_list_is_refused(config):
-    with pytest.raises(ValueError, match=r"model\.bridges is a list of 2; '3' is not one of its positions"):
-        apply_cfg_options(config, {'model.bridges.3.temperature': 1.0})
+    with pytest.raises(ValueError, match=r"custom_hooks is a list of 4; '7' is not one of its positions"):
+        apply_cfg_options(config, {'custom_hooks.7.momentum': 1.0})

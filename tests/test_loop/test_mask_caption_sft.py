@@ -7,18 +7,31 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from projects.mask_caption_sft.datasets import collate_regions
-from projects.mask_caption_sft.loop.bridges import (
-    DetachedBridge,
-    SelectionBridge,
-    SoftTokenBridge,
-    StraightThroughBridge,
+from projects.mask_caption_sft.loop.bridges import DetachedBridge, SoftTokenBridge, StraightThroughBridge
+from projects.mask_caption_sft.loop.objectives import (
+    BestOfK,
+    HumanExpressions,
+    NearStart,
+    SegmentCaptions,
+    TeacherIoU,
 )
 from projects.mask_caption_sft.loop.predict import upsample_mask
+from projects.mask_caption_sft.losses import caption_loss
 from projects.mask_caption_sft.structures import BrokenRecord
-from tests.miniature import double_sa2va, miniature_batch, miniature_model, miniature_sa2va
+from tests.miniature import (
+    double_sa2va,
+    miniature_batch,
+    miniature_model,
+    miniature_sa2va,
+    objectives,
+)
 
-ONLY_IOU = dict.fromkeys(('loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_best', 'loss_kl'), 0.0)
 WITHOUT_TEXT = [None, None]
+
+
+def through(bridge) -> dict:
+    """Nothing but the teacher's IoU."""
+    return dict(teacher_iou=TeacherIoU(bridge))
 
 
 def total_loss(model, batch):
@@ -38,7 +51,7 @@ def lora_gradient(grads, layer: int = 0) -> float:
 
 @pytest.mark.parametrize('bridge', [SoftTokenBridge(), StraightThroughBridge()])
 def test_the_teachers_iou_reaches_the_students_first_layer_and_no_teacher_weight(bridge):
-    model = miniature_model(bridges=[bridge], loss_weights=ONLY_IOU)
+    model = miniature_model(objectives=through(bridge))
     grads = gradients(model, miniature_batch(WITHOUT_TEXT))
     assert lora_gradient(grads, layer=0) > 0
     assert all(
@@ -47,7 +60,7 @@ def test_the_teachers_iou_reaches_the_students_first_layer_and_no_teacher_weight
 
 
 def test_with_the_caption_detached_the_gradient_is_exactly_zero():
-    model = miniature_model(bridges=[DetachedBridge()], loss_weights=ONLY_IOU)
+    model = miniature_model(objectives=through(DetachedBridge()))
     losses = model.loss(miniature_batch(WITHOUT_TEXT))
     assert losses['loss_iou'] > 0
     losses['loss_iou'].backward()
@@ -56,11 +69,11 @@ def test_with_the_caption_detached_the_gradient_is_exactly_zero():
 
 def test_the_gradient_through_the_whole_loop_agrees_with_finite_differences():
     student = double_sa2va()
-    model = miniature_model(sa2va=student, bridges=[SoftTokenBridge(1.0, 10_000)], loss_weights=ONLY_IOU)
+    model = miniature_model(sa2va=student, objectives=through(SoftTokenBridge(1.0, 10_000)))
     batch = miniature_batch([None])
     batch.pixel_values = batch.pixel_values.double()
     model.eval()  # the caption is written once for all: it must not change under the probe
-    captions = _fixed_captions(model, batch)
+    captions = model.student.describe(model.student.look(batch)[0], 5)
     model.student.describe = lambda *args, **kwargs: captions
     parameter = next(p for n, p in student.named_parameters() if 'layers.0.self_attn.v_proj.lora_B' in n)
     total_loss(model, batch).backward()
@@ -73,11 +86,6 @@ def test_the_gradient_through_the_whole_loop_agrees_with_finite_differences():
             parameter -= sign * step * direction
     measured = (values[0] - values[1]) / (2 * step)
     assert measured == pytest.approx(parameter.grad.norm().item(), rel=1e-6)
-
-
-def _fixed_captions(model, batch):
-    features = model.student.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    return model.student.describe(features, batch.image1, batch.visual_prompts, 5)
 
 
 def test_activation_checkpointing_leaves_the_gradients_as_they_are():
@@ -118,12 +126,25 @@ def test_the_teacher_stays_in_eval_mode_when_the_loop_calls_train():
 def test_every_batch_gives_finite_losses_with_a_graph(batch):
     model = miniature_model()
     losses = model.loss(batch)
-    names = [name for name in losses if name.startswith('loss_')]
-    assert len(names) == 7
-    for name in names:
+    for name in (name for name in losses if name.startswith('loss_')):
         assert torch.isfinite(losses[name])
         assert losses[name].requires_grad, name
-    total_loss(model, batch).backward()
+    total = total_loss(model, batch)
+    assert torch.isfinite(total)
+    total.backward()
+
+
+def test_a_loss_without_an_item_is_left_out_of_the_log():
+    human, masks = ({*miniature_model().loss(miniature_batch(t))} for t in (['the red circle'], WITHOUT_TEXT))
+    assert {n for n in human if n.startswith('loss_')} == {
+        'loss_caption', 'loss_dice', 'loss_iou', 'loss_llm', 'loss_mask',
+    }  # fmt: skip
+    assert {n for n in masks if n.startswith('loss_')} == {
+        'loss_dice', 'loss_iou', 'loss_kl', 'loss_llm', 'loss_mask',
+    }  # fmt: skip
+    model = miniature_model()
+    _, logged = model.parse_losses(model.loss(collate_regions([])['batch']))
+    assert logged.keys() == {'loss'}
 
 
 def test_an_empty_mask_gives_finite_losses():
@@ -148,9 +169,7 @@ def test_a_region_with_an_expression_is_not_described():
     model = miniature_model()
     described = []
     write = model.student.describe
-    model.student.describe = lambda f, index, *a, **k: (
-        described.append(len(index)) or write(f, index, *a, **k)
-    )
+    model.student.describe = lambda views, *args: described.append(len(views)) or write(views, *args)
     model.loss(miniature_batch(WITHOUT_TEXT, ['the red circle']))
     assert described == [2]
 
@@ -175,11 +194,71 @@ def test_frozen_encoders_run_once_per_distinct_image():
     assert len(seen) == 2
 
 
-def test_the_gate_keeps_bad_captions_from_teaching_the_segmenter():
-    closed = miniature_model(gate_iou=1.01).loss(miniature_batch(WITHOUT_TEXT))
-    opened = miniature_model(gate_iou=0.0).loss(miniature_batch(WITHOUT_TEXT))
-    assert closed['loss_mask'] == 0
-    assert opened['loss_mask'] > 0
+def scripted(model, texts: list[str], ious: list[float]) -> None:
+    """The student writes these captions, candidate by candidate; the teacher's masks reach these IoUs."""
+    answers = model.student.text.encode_answers(texts)
+    model.student.describe = lambda *args: answers
+    segment = model.teacher.segment
+
+    def segment_as_scripted(views, embeds):
+        result = segment(views, embeds)
+        if torch.is_grad_enabled():  # the bridge's own pass
+            return result
+        for row, iou in enumerate(ious_of(len(views))):
+            result.mask_logits[row] = torch.where(_part(views.masks[row], iou), 1.0, -1.0)
+        return result
+
+    def ious_of(count: int) -> list[float]:
+        assert count == len(ious), 'equal captions of a region are segmented once'
+        return ious
+
+    model.teacher.segment = segment_as_scripted
+
+
+def _part(mask: torch.Tensor, share: float) -> torch.Tensor:
+    """A part of the mask that has this IoU with it."""
+    pixels = mask.flatten().nonzero()[:, 0]
+    part = torch.zeros(mask.numel(), dtype=torch.bool)
+    part[pixels[: round(share * len(pixels))]] = True
+    return part.view_as(mask)
+
+
+def test_the_gate_lets_only_captions_pass_from_which_the_teacher_found_the_object():
+    model = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=0.5)))
+    taught = []
+    segment = model.student.segment
+    model.student.segment = lambda views, texts: taught.append(views.image.tolist()) or segment(views, texts)
+    batch = miniature_batch([None], [None])
+    scripted(model, ['red circle', 'star'], [0.25, 0.75])
+    losses = model.loss(batch)
+    assert taught == [[int(batch.image2[1])]]
+    assert losses['signal/gate_open_ratio'] == 0.5
+    closed = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=1.01)))
+    assert 'loss_mask' not in closed.loss(batch)
+
+
+def test_the_gate_looks_at_the_caption_that_the_student_reads_not_at_the_soft_tokens():
+    """The masks from soft tokens are perfect here, those from the words are not."""
+    model = miniature_model(objectives=objectives(segment_captions=SegmentCaptions(gate_iou=0.5)))
+    scripted(model, ['red circle', 'star'], [0.25, 0.25])
+    segment = model.teacher.segment
+
+    def perfect_with_gradient(views, texts):
+        result = segment(views, texts)
+        if torch.is_grad_enabled():
+            result.mask_logits = result.mask_logits * 0 + torch.where(views.masks, 9.0, -9.0)
+        return result
+
+    model.teacher.segment = perfect_with_gradient
+    losses = model.loss(miniature_batch(WITHOUT_TEXT))
+    assert losses['signal/bridge_iou'] == 1
+    assert losses['signal/gate_open_ratio'] == 0
+
+
+def test_an_open_gate_asks_the_teacher_nothing():
+    model = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=0.0))).eval()
+    model.teacher.segment = None
+    assert model.loss(miniature_batch(WITHOUT_TEXT))['loss_mask'] > 0
 
 
 def test_the_kl_to_the_start_is_zero_at_the_start_and_grows():
@@ -188,29 +267,105 @@ def test_the_kl_to_the_start_is_zero_at_the_start_and_grows():
         for name, parameter in student.named_parameters():
             if 'lora_B' in name:
                 parameter.zero_()
-    model = miniature_model(sa2va=student)
+    model = miniature_model(sa2va=student, objectives=dict(near_start=NearStart()))
     assert model.loss(miniature_batch(WITHOUT_TEXT))['loss_kl'].item() == pytest.approx(0, abs=1e-7)
     with torch.no_grad():
         next(iter(student.projector.parameters())).add_(0.5)
     assert model.loss(miniature_batch(WITHOUT_TEXT))['loss_kl'] > 1e-6
 
 
-def test_selection_teaches_the_best_caption_only_where_it_beats_the_greedy_one():
-    always = miniature_model(bridges=[SelectionBridge(4, margin_iou=-1.0)])
-    never = miniature_model(bridges=[SelectionBridge(4, margin_iou=1.0)])
-    assert always.loss(miniature_batch(WITHOUT_TEXT))['loss_best'] > 0
-    assert never.loss(miniature_batch(WITHOUT_TEXT))['loss_best'] == 0
+# ---------------------------------------------------------------- the best of K
 
 
-def test_without_bridges_only_human_expressions_teach():
-    model = miniature_model(bridges=[])
+def selecting(num_captions: int = 2, **settings):
+    return miniature_model(num_captions=num_captions, objectives=dict(best=BestOfK(**settings))).eval()
+
+
+def caption_losses(model, batch, texts: list[str]) -> torch.Tensor:
+    views1, _ = model.student.look(batch)
+    answers = model.student.text.encode_answers(texts)
+    scores = model.student.score(views1, answers)
+    return caption_loss(scores.logits, scores.targets)
+
+
+def test_the_best_caption_is_taught_where_it_beats_the_greedy_one_and_is_good_enough():
+    model, batch = selecting(margin_iou=0.1, min_iou=0.5), miniature_batch([None], [None], [None])
+    #            greedy:   0.75    0.125   0.75;   sampled: 0.8 (no margin), 0.25 (too bad), 1.0 (taught)
+    scripted(model, ['a', 'b', 'c', 'red', 'blue', 'star'], [0.75, 0.125, 0.75, 0.8, 0.25, 1.0])
+    losses = model.loss(batch)
+    expected = caption_losses(model, batch, ['red', 'blue', 'star'])[2] / 3  # of three described regions
+    assert losses['loss_best'].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses['signal/taught_ratio'].item() == pytest.approx(1 / 3)
+
+
+def test_one_lucky_caption_weighs_as_one_of_all_described_regions():
+    one = selecting(margin_iou=0.1, min_iou=0.5)
+    scripted(one, ['a', 'star'], [0.5, 1.0])
+    alone = one.loss(miniature_batch([None]))['loss_best']
+    four = selecting(margin_iou=0.1, min_iou=0.5)
+    scripted(four, ['a'] * 4 + ['star', 'b', 'b', 'b'], [0.5] * 4 + [1.0, 0.0, 0.0, 0.0])
+    among = four.loss(miniature_batch([None], [None], [None], [None]))['loss_best']
+    assert among.item() == pytest.approx(alone.item() / 4, rel=1e-4)
+
+
+def test_an_empty_caption_is_never_taught_and_is_named_in_the_log():
+    model, batch = selecting(3, margin_iou=0.1, min_iou=0.1), miniature_batch([None])
+    scripted(model, ['a', '', 'star'], [0.25, 1.0, 0.5])
+    losses = model.loss(batch)
+    assert losses['loss_best'].item() == pytest.approx(
+        caption_losses(model, batch, ['star']).item(), rel=1e-5
+    )
+    assert losses['signal/empty_best_ratio'] == 1
+    only_empty = selecting(2, margin_iou=0.1, min_iou=0.1)
+    scripted(only_empty, ['a', ''], [0.25, 1.0])
+    assert only_empty.loss(batch)['loss_best'] == 0
+
+
+def test_a_caption_that_was_cut_is_taught_without_an_end():
+    model, batch = selecting(2, margin_iou=0.1, min_iou=0.1), miniature_batch([None])
+    scripted(model, ['a', 'star'], [0.25, 1.0])
+    words = model.student.text.encode('star')
+    greedy = model.student.text.encode_answers(['a'])
+    model.student.describe = lambda *args: greedy.cat(model.student.text.captions([words], len(words)))
+    taught = []
+    score = model.student.score
+    model.student.score = lambda views, captions: taught.append(captions) or score(views, captions)
+    model.loss(batch)
+    assert taught[0].ids[taught[0].mask].tolist() == words
+
+
+def test_equal_captions_of_a_region_are_segmented_once():
+    model = selecting(3)
+    scripted(model, ['a', 'b', 'a', 'b', 'star', 'b'], [0.5, 0.5, 1.0])  # three distinct pairs of six
+    losses = model.loss(miniature_batch([None], [None]))
+    assert losses['signal/taught_ratio'] == 0.5
+
+
+def test_without_an_objective_that_compares_captions_only_the_greedy_one_is_written():
+    model = miniature_model(num_captions=4)
+    asked = []
+    write = model.student.describe
+    model.student.describe = lambda views, *args: asked.append(args[1]) or write(views, *args)
+    model.loss(miniature_batch(WITHOUT_TEXT))
+    model.objectives['best'] = BestOfK()
+    model.loss(miniature_batch(WITHOUT_TEXT))
+    assert asked == [1, 4]
+
+
+def test_without_objectives_on_captions_only_human_expressions_teach():
+    model = miniature_model(objectives=dict(human=HumanExpressions()))
     alone = total_loss(model, miniature_batch(['the red circle']))
+    seen = []
+    model.student.grounding_encoder.vision_encoder.register_forward_hook(
+        lambda m, i, o: seen.append(len(i[0]))
+    )
     mixed = total_loss(model, miniature_batch(['the red circle'], WITHOUT_TEXT))
     torch.testing.assert_close(alone, mixed)
+    assert seen == [2]  # the other sample's two images are not even looked at
 
 
 def test_the_student_can_take_the_teachers_place():
-    model = miniature_model(segment_with='student', loss_weights=ONLY_IOU)
+    model = miniature_model(segment_with='student', objectives=through(SoftTokenBridge()))
     grads = gradients(model, miniature_batch(WITHOUT_TEXT))
     assert any('mask_decoder' in name for name in grads)
     with pytest.raises(ValueError, match="segment_with='nobody' is not one of"):
@@ -218,13 +373,15 @@ def test_the_student_can_take_the_teachers_place():
 
 
 def test_one_hundredth_of_the_weight_gives_one_hundredth_of_the_loss():
-    heavy = miniature_model(loss_weights=dict(loss_dice=1.0)).loss(miniature_batch())
-    light = miniature_model(loss_weights=dict(loss_dice=0.01)).loss(miniature_batch())
+    heavy, light = (
+        miniature_model(segmentation_losses=dict(num_points=0, dice_weight=weight)).loss(miniature_batch())
+        for weight in (1.0, 0.01)
+    )
     torch.testing.assert_close(light['loss_dice'], heavy['loss_dice'] / 100)
 
 
 def test_only_losses_are_summed_and_datasets_are_logged():
-    model = miniature_model()
+    model = miniature_model().train()
     losses = model.loss(miniature_batch())
     total, logged = model.parse_losses(losses)
     torch.testing.assert_close(total, sum(v for n, v in losses.items() if n.startswith('loss_')))
@@ -236,9 +393,10 @@ def test_only_losses_are_summed_and_datasets_are_logged():
     } <= logged.keys()
 
 
-def test_a_loss_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match=r"loss_weights names \['loss_wrong'\]"):
-        miniature_model(loss_weights=dict(loss_wrong=1.0))
+def test_an_objective_that_is_none_is_left_out():
+    assert miniature_model(objectives=objectives(near_start=None)).objectives.keys() == {
+        'teacher_iou', 'segment_captions', 'human_expressions',
+    }  # fmt: skip
 
 
 def test_a_caption_longer_than_the_context_is_refused():
@@ -252,14 +410,6 @@ def test_training_on_one_batch_lowers_its_loss():
     batch = miniature_batch()
     values = [model.train_step({'batch': batch}, wrapper)['loss'].item() for _ in range(15)]
     assert values[-1] < 0.8 * values[0]
-
-
-def test_it_runs_under_bf16_autocast():
-    model = miniature_model().train()
-    with torch.autocast('cpu', torch.bfloat16):
-        loss = total_loss(model, miniature_batch())
-    loss.backward()
-    assert torch.isfinite(loss)
 
 
 def test_prediction_has_every_mask_at_the_size_of_the_truth():
@@ -284,7 +434,7 @@ def test_many_regions_are_predicted_in_parts_with_the_same_result(monkeypatch):
     monkeypatch.setattr('projects.mask_caption_sft.loop.predict.REGIONS_AT_ONCE', 2)
     sizes = []
     segment = model.student.segment
-    model.student.segment = lambda *args: sizes.append(len(args[1])) or segment(*args)
+    model.student.segment = lambda views, texts: sizes.append(len(views)) or segment(views, texts)
     parts = model(batch, mode='predict')
     assert max(sizes) == 2
     for first, second in zip(whole, parts):
@@ -315,16 +465,13 @@ def test_the_controls_are_another_regions_caption_and_none():
     written = student.text.encode_answers(['the red circle', 'star'])
     student.describe = lambda *args, **kwargs: written
     predictions = model(batch, mode='predict')
-    features = student.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
+    _, views2 = student.look(batch)
     for name, texts in (
         ('caption', ['the red circle', 'star']),
         ('caption_shuffled', ['star', 'the red circle']),
         ('caption_blank', ['', '']),
     ):
-        embeds, mask = student.embed_captions(student.text.encode_answers(texts))
-        logits = student.segment(
-            features, batch.image2, embeds, mask & torch.tensor(bool(texts[0]))
-        ).mask_logits
+        logits = student.segment(views2, student.embed_captions(texts)).mask_logits
         for row, prediction in enumerate(predictions):
             expected = upsample_mask(logits[row], 128, prediction.mask2.shape)
             assert torch.equal(prediction.masks[name], expected), name

@@ -13,6 +13,7 @@ from projects.mask_caption_sft.ops.prompts import SEGMENT_PREFIX, SEGMENT_SUFFIX
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
 from projects.mask_caption_sft.sa2va.answer import answer, free_question, region_question, segment_question
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from projects.mask_caption_sft.structures import RegionViews
 
 ZERO = torch.zeros(1, dtype=torch.long)
 
@@ -55,7 +56,7 @@ def test_vision_tokens(case, model, record):
 def test_mask_logits_and_the_answer(case, model, record):
     name, *_, features = case
     text = model.embed_expressions(['the blue square on the right'])
-    result = model.segment(features, ZERO, *text)
+    result = model.segment(RegionViews(features, ZERO), text)
     assert_near(result.mask_logits, record[f'{name}/seg1/low_res_logits'][0], 2e-5)
     assert_near(result.answer_logits[0], record[f'{name}/seg1/train/answer_logits'], 1e-4)
     chosen = record[f'{name}/seg1/ious'][0].argmax()
@@ -80,9 +81,9 @@ def test_caption_logits_with_visual_prompts(case, model, record, number):
 def test_the_written_caption(case, model, record):
     name, *_, features = case
     regions = torch.from_numpy(record[f'{name}/cap0/regions']).bool()
-    captions = model.describe(features, ZERO, visual_prompt_grid(regions, 16), max_new_tokens=20)
+    captions = model.describe(RegionViews(features, ZERO, visual_prompt_grid(regions, 16)), 20)
     expected = str(record[f'{name}/cap0/prediction']).removesuffix('<|end|>')
-    assert model.text.decode(captions) == [expected]
+    assert captions.texts == [expected]
 
 
 @pytest.mark.parametrize('number', [0, 1])
@@ -121,7 +122,8 @@ def test_losses_of_the_training_forward(case, model, record):
     """Mask cross-entropy and Dice at all pixels, and the language loss, against upstream's own."""
     name, _, _, features = case
     key = f'{name}/seg1/train'
-    result = model.segment(features, ZERO, *model.embed_expressions(['the blue square on the right']))
+    text = model.embed_expressions(['the blue square on the right'])
+    result = model.segment(RegionViews(features, ZERO), text)
     labels = torch.from_numpy(record[f'{key}/labels'])
     assert result.answer_ids.tolist() == labels[labels >= 0].tolist()
     found = caption_loss(result.answer_logits, result.answer_ids[None]).mean()

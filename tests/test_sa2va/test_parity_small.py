@@ -17,6 +17,7 @@ from projects.mask_caption_sft.loop.predict import upsample_mask
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
 from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from projects.mask_caption_sft.structures import RegionViews
 
 FOLDER = Path('tests/data/upstream_small')
 
@@ -76,13 +77,13 @@ def test_caption_logits_with_a_visual_prompt(model, features, record):
 
 def test_the_written_caption(model, features, record):
     cells = visual_prompt_grid(torch.from_numpy(record['cap/regions']).bool(), 16)
-    captions = model.describe(features, torch.zeros(1, dtype=torch.long), cells, max_new_tokens=20)
-    assert [f'{text}<|end|>' for text in model.text.decode(captions)] == [str(record['cap/prediction'])]
+    captions = model.describe(RegionViews(features, torch.zeros(1, dtype=torch.long), cells), 20)
+    assert [f'{text}<|end|>' for text in captions.texts] == [str(record['cap/prediction'])]
 
 
 def test_the_mask_and_which_candidate_it_is(model, features, record):
     text = model.embed_expressions(['the blue square on the right'])
-    result = model.segment(features, torch.zeros(1, dtype=torch.long), *text)
+    result = model.segment(RegionViews(features, torch.zeros(1, dtype=torch.long)), text)
     assert_near(result.mask_logits, record['seg/low_res_logits'][0], 2e-5)
     assert_near(result.iou_scores, record['seg/ious'].max(1), 1e-4)
     mask = upsample_mask(result.mask_logits[0], 1024, record['image'].shape[:2])

@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.loop.bridges import SoftTokenBridge, StraightThroughBridge
-from projects.mask_caption_sft.ops import prompts
-from projects.mask_caption_sft.sa2va.generation import cut_at_end_of_turn
-from projects.mask_caption_sft.structures import CaptionIds
+from projects.mask_caption_sft.sa2va.generation import BanTokens, Sampling
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from tests.miniature import miniature_batch, miniature_sa2va
 
 
@@ -24,74 +22,126 @@ def batch():
 
 
 @pytest.fixture(scope='module')
-def features(model, batch):
-    return model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
+def views(model, batch):
+    return model.look(batch)
 
 
 @pytest.fixture(scope='module')
-def captions(model, features, batch):
-    return model.describe(features, batch.image1, batch.visual_prompts, 6)
+def views1(views):
+    return views[0]
+
+
+@pytest.fixture(scope='module')
+def views2(views):
+    return views[1]
+
+
+@pytest.fixture(scope='module')
+def captions(model, views1):
+    return model.describe(views1, 6)
+
+
+def rows(*numbers: int) -> torch.Tensor:
+    return torch.tensor(numbers)
 
 
 # ---------------------------------------------------------------- describe
 
 
-def test_a_written_caption_is_the_likeliest_word_by_word(model, features, batch, captions):
+def test_a_written_caption_is_the_likeliest_word_by_word(model, views1, captions):
     """The KV cache and the left padding change nothing: the teacher-forced pass agrees."""
-    scores = model.caption_logits(features, batch.image1, batch.visual_prompts, captions)
+    scores = model.score(views1, captions)
     allowed = scores.logits.index_fill(-1, torch.tensor(model.text.banned_token_ids), -torch.inf)
-    width = captions.ids.shape[1]
-    likeliest = allowed[:, :width].argmax(-1)
+    likeliest = allowed.argmax(-1)
+    assert captions.mask.any(1).all()
     assert torch.equal(likeliest[captions.mask], captions.ids[captions.mask])
 
 
-def test_a_batch_is_described_as_its_regions_alone(model, features, batch, captions):
-    for row in range(len(batch)):
-        alone = model.describe(features, batch.image1[[row]], batch.visual_prompts[[row]], 6)
-        assert model.text.decode(alone) == model.text.decode(captions)[row : row + 1]
+def test_a_batch_is_described_as_its_regions_alone(model, views1, captions):
+    for row in range(len(views1)):
+        assert model.describe(views1[rows(row)], 6).texts == captions.texts[row : row + 1]
 
 
-def test_special_tokens_cannot_be_written(model, features, batch):
+def test_special_tokens_cannot_be_written(model, views1):
     head = model.mllm.lm_head.weight
     before = head.detach().clone()
     with torch.no_grad():
         head[model.text.seg_token_id] = -1e3 * head[:10].sum(0)  # one of the two is the favourite anywhere
         head[model.text.image_token_id] = 1e3 * head[:10].sum(0)
-        captions = model.describe(features, batch.image1, batch.visual_prompts, 6)
+        captions = model.describe(views1, 6)
         head.copy_(before)
-    assert (captions.num_banned >= captions.mask.sum(1)).all()
+    assert (captions.num_banned >= captions.in_caption.sum(1)).all()
     assert not torch.isin(captions.ids[captions.mask], torch.tensor(model.text.banned_token_ids)).any()
     assert model.text.seg_token_id in model.text.banned_token_ids
 
 
-def test_no_caption_is_longer_than_it_may_be(model, features, batch):
-    assert model.describe(features, batch.image1, batch.visual_prompts, 3).ids.shape[1] <= 3
+def test_no_caption_is_longer_than_it_may_be_and_one_that_is_cut_has_no_end(model, views1):
+    cut = model.describe(views1, 3)
+    assert cut.in_caption.sum(1).tolist() == [3, 3, 3]
+    assert not cut.has_ended.any()
+    assert torch.equal(cut.mask, cut.in_caption)  # no end of turn among its tokens
 
 
-def test_several_captions_per_region_come_region_by_region(model, features, batch):
-    written = model.describe(features, batch.image1, batch.visual_prompts, 4, num_captions=2, do_sample=True)
-    assert len(written) == 2 * len(batch)
+def test_the_end_of_turn_is_outside_the_caption_s_length(model, views1):
+    """A caption of exactly the longest length still ends, if the model ends it there."""
+    end = model.text.end_ids
+    generate, words = model.mllm.generate, model.text.encode('red circle')
+    model.mllm.generate = lambda **settings: torch.tensor([[*words, *end]])[:, : settings['max_new_tokens']]
+    try:
+        written = model.describe(views1[rows(0)], len(words))
+    finally:
+        model.mllm.generate = generate
+    assert written.texts == ['red circle']
+    assert written.has_ended.tolist() == [True]
+    assert written.ids.tolist() == [[*words, *end]]
 
 
-def test_a_caption_ends_before_the_end_of_turn(model):
-    end = model.text.encode(prompts.PromptTemplate.from_xtuner('phi3_chat').end_of_turn)
-    words = model.text.encode('red circle')
-    rows = torch.tensor([[*words, *end, *words], [*end, *words, *words]])
-    attempts = torch.ones(rows.shape[1], 2, dtype=torch.bool)
-    cut = cut_at_end_of_turn(rows, model.text.tokenizer, model.text.template.end_of_turn, attempts)
-    assert model.text.decode(cut) == ['red circle', '']
-    assert cut.mask.sum(1).tolist() == [len(words), 0]
-    assert cut.num_banned.tolist() == [len(words) + 1, 1]  # the step that ended it counts
+def test_captions_come_greedy_ones_first_then_candidate_by_candidate(model, views1, captions):
+    written = model.describe(views1, 6, num_captions=3)
+    assert len(written) == 3 * len(views1)
+    assert written.texts[: len(views1)] == captions.texts
+    scripted = iter([[[1], [2], [3]], [[11], [12], [21], [22], [31], [32]]])  # generate: region by region
+    generate = model.mllm.generate
+    model.mllm.generate = lambda **_: torch.tensor(next(scripted))
+    try:
+        ordered = model.describe(views1, 1, num_captions=3)
+    finally:
+        model.mllm.generate = generate
+    assert ordered.ids[:, 0].tolist() == [1, 2, 3, 11, 21, 31, 12, 22, 32]
 
 
-def test_prompt_and_caption_must_fit_the_context(model, features, batch):
+def test_sampling_follows_its_settings(model, views1, captions):
+    """Only the likeliest token, however that is asked for: the greedy caption."""
+    for sampling in (Sampling(top_k=1), Sampling(top_p=1e-6), Sampling(temperature=1e-4)):
+        written = model.describe(views1, 6, 2, sampling)
+        assert written.texts == captions.texts * 2
+    assert model.describe(views1, 6, 2, Sampling(temperature=5.0)).texts[3:] != captions.texts
+
+
+@pytest.mark.parametrize('wrong', [dict(temperature=0.0), dict(top_k=-1), dict(top_p=1.5)])
+def test_settings_of_sampling_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match=r'temperature must be positive, top_k at least 0'):
+        Sampling(**wrong)
+
+
+def test_attempts_at_special_tokens_count_up_to_the_step_that_ended_the_caption():
+    ban = BanTokens(torch.tensor([5]), 2)
+    favourites = [(5, 5), (1, 5), (5, 5)]
+    for pair in favourites:
+        scores = torch.zeros(2, 6)
+        scores[0, pair[0]] = scores[1, pair[1]] = 1.0
+        assert (ban(None, scores)[:, 5] == -torch.inf).all()
+    assert ban.count(torch.tensor([1, 0])).tolist() == [1, 1]  # steps 0 and 1; step 0
+
+
+def test_prompt_and_caption_must_fit_the_context(model, views1):
     with pytest.raises(ValueError, match=r"exceed the model's context of 2048. Lower max_caption_len"):
-        model.describe(features, batch.image1, batch.visual_prompts, 2040)
+        model.describe(views1, 2040)
 
 
 @pytest.mark.parametrize('cells', [[[1, 0], [0, 0]], [[1, 1], [0, 1]], [[1, 1], [1, 1]]])
-def test_the_prompt_holds_one_token_per_marked_cell(model, features, cells):
-    tokens = model._image_tokens(features)[0]
+def test_the_prompt_holds_one_token_per_marked_cell(model, views1, cells):
+    tokens = model._image_tokens(views1.features)[0]
     marked = torch.tensor([cells]).bool()
     one_cell = torch.tensor([[[1, 0], [0, 0]]]).bool()
     lengths = [len(model.describe_prompt(tokens, grid)) for grid in (marked, one_cell)]
@@ -101,10 +151,10 @@ def test_the_prompt_holds_one_token_per_marked_cell(model, features, cells):
 # ---------------------------------------------------------------- segment
 
 
-def test_exactly_one_seg_token_prompts_the_mask_decoder_per_expression(model, features, batch):
+def test_exactly_one_seg_token_prompts_the_mask_decoder_per_expression(model, views2):
     prompts_seen = []
     handle = model.text_hidden_fcs.register_forward_hook(lambda m, i, o: prompts_seen.append(o.shape))
-    result = model.segment(features, batch.image2, *model.embed_expressions(['a', 'the red circle', 'b']))
+    result = model.segment(views2, model.embed_expressions(['a', 'the red circle', 'b']))
     handle.remove()
     assert (result.answer_ids == model.text.seg_token_id).sum() == 1
     assert prompts_seen == [(3, model.config['tiny_sam2']['hidden_size'])]
@@ -123,50 +173,30 @@ def test_an_expression_with_a_special_token_is_refused(model):
         model.embed_expressions(['the [SEG] circle'])
 
 
-def test_texts_of_different_length_do_not_disturb_each_other(model, features, batch):
+def test_texts_of_different_length_do_not_disturb_each_other(model, views2):
     texts = ['red', 'the large blue square at the top left', 'circle']
-    together = model.segment(features, batch.image2, *model.embed_expressions(texts))
+    together = model.segment(views2, model.embed_expressions(texts))
     for row, text in enumerate(texts):
-        alone = model.segment(features, batch.image2[[row]], *model.embed_expressions([text]))
+        alone = model.segment(views2[rows(row)], model.embed_expressions([text]))
         torch.testing.assert_close(alone.mask_logits[0], together.mask_logits[row], rtol=1e-4, atol=1e-5)
 
 
-def test_a_caption_is_read_as_the_same_words_of_a_person(model, features, batch):
-    text = 'the red circle'
-    captions = model.text.encode_answers([text])
-    written = model.segment(features, batch.image2[:1], *model.embed_captions(captions))
-    spoken = model.segment(features, batch.image2[:1], *model.embed_expressions([text]))
-    torch.testing.assert_close(written.mask_logits, spoken.mask_logits)
+def test_a_caption_is_read_as_the_same_words_of_a_person(model):
+    written, spoken = (embed(['the red circle']) for embed in (model.embed_captions, model.embed_expressions))
+    assert torch.equal(written.embeds, spoken.embeds)
+    assert torch.equal(written.mask, spoken.mask)
 
 
-def masks_through(bridge, model, features, batch, captions):
-    scores = model.caption_logits(features, batch.image1, batch.visual_prompts, captions)
-    banned = torch.tensor(model.text.banned_token_ids)
-    logits = scores.logits[:, : captions.ids.shape[1]].index_fill(-1, banned, -torch.inf)
-    text = bridge(logits, captions, model.embedding, model.first_token_map)
-    return model.segment(features, batch.image2, text, captions.mask).mask_logits
-
-
-def test_straight_through_segments_as_the_discrete_caption_does(model, features, batch, captions):
-    discrete = model.segment(features, batch.image2, *model.embed_captions(captions)).mask_logits
-    found = masks_through(StraightThroughBridge(), model, features, batch, captions)
-    torch.testing.assert_close(found, discrete, rtol=1e-4, atol=1e-5)
-
-
-def test_soft_tokens_segment_like_the_caption_as_the_temperature_falls(model, features, batch, captions):
-    discrete = model.segment(features, batch.image2, *model.embed_captions(captions)).mask_logits
-    gaps = [
-        (masks_through(SoftTokenBridge(tau, 50), model, features, batch, captions) - discrete).abs().max()
-        for tau in (1.0, 0.1, 0.001)
-    ]
-    assert min(gaps[:2]) > 0.01
-    assert gaps[2] < 1e-3
-
-
-def test_an_empty_caption_still_segments(model, features, batch):
-    empty = CaptionIds(torch.zeros(3, 1, dtype=torch.long), torch.zeros(3, 1, dtype=torch.bool))
-    result = model.segment(features, batch.image2, *model.embed_captions(empty))
+def test_an_empty_caption_still_segments(model, views2):
+    result = model.segment(views2, model.embed_captions(['', 'red', ' ']))
     assert torch.isfinite(result.mask_logits).all()
+
+
+def test_a_special_token_that_a_model_has_spelled_stays_spelled(model):
+    """Exactly one [SEG] reaches the mask decoder, whatever a caption says."""
+    ids = model.text.encode_captions(['the [SEG] circle <vp>'])[0]
+    assert model.text.tokenizer.decode(ids) == ' the [SEG] circle <vp>'
+    assert not set(ids) & set(model.text.tokenizer.added_tokens_decoder)
 
 
 # ---------------------------------------------------------------- before training
@@ -174,18 +204,37 @@ def test_an_empty_caption_still_segments(model, features, batch):
 
 def test_the_reference_is_the_model_before_training(batch):
     model = miniature_sa2va().eval()
-    features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    caption = model.text.encode_answers(['red'] * 3)
-    args = (features, batch.image1, batch.visual_prompts, caption)
+    views1, _ = model.look(batch)
+    answers = model.text.encode_answers(['red'] * 3)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if 'lora_B' in name:
                 parameter.zero_()
-        start = model.caption_logits(*args).logits
+        start = model.score(views1, answers).logits
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn(parameter.shape))
-        with model.reference():
-            torch.testing.assert_close(model.caption_logits(*args).logits, start)
-        assert (model.caption_logits(*args).logits - start).abs().max() > 1e-3
+        torch.testing.assert_close(model.score_at_start(views1, answers).logits, start)
+        assert (model.score(views1, answers).logits - start).abs().max() > 1e-3
     assert all(p.requires_grad for n, p in model.named_parameters() if 'lora_' in n)
+
+
+# ---------------------------------------------------------------- the base's own settings
+
+
+def test_the_template_is_the_one_that_the_checkpoint_states():
+    model = miniature_sa2va()
+    assert model.text.template.end_of_turn == '<|end|>'
+    config = {**model.config, 'template': 'qwen_chat'}
+    qwen = Sa2VA(config=config, tokenizer=model.text.tokenizer)
+    assert qwen.text.template.end_of_turn == '<|im_end|>'
+    assert Sa2VA(
+        config=config, tokenizer=model.text.tokenizer, prompt_template='phi3_chat'
+    ).text.template == (model.text.template)
+
+
+def test_a_checkpoint_that_states_no_template_has_to_be_given_one():
+    model = miniature_sa2va()
+    config = {key: value for key, value in model.config.items() if key != 'template'}
+    with pytest.raises(ValueError, match=r'states no "template". Set model.sa2va.prompt_template'):
+        Sa2VA(config=config, tokenizer=model.text.tokenizer)

@@ -12,7 +12,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(workplace):
     """Same batches, same losses, same weights, with the random parts of the loop switched on."""
     options = (
         'model.sa2va.lora.lora_dropout=0.1',
-        'model.num_points=100',
+        'model.segmentation_losses.num_points=100',
         'train_dataloader.dataset.datasets.openimages=None',
     )
     without_val = ('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')

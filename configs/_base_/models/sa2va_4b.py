@@ -1,7 +1,14 @@
-"""Sa2VA-4B (InternVL2.5-4B + SAM 2 hiera-large): LoRA, what is trained, loss weights."""
+"""Sa2VA-4B (InternVL2.5-4B + SAM 2 hiera-large): LoRA, what is trained, what is taught."""
 
-from projects.mask_caption_sft.loop.bridges import SelectionBridge, SoftTokenBridge
+from projects.mask_caption_sft.loop.bridges import SoftTokenBridge
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.loop.objectives import (
+    BestOfK,
+    HumanExpressions,
+    NearStart,
+    SegmentCaptions,
+    TeacherIoU,
+)
 
 model = dict(
     type=MaskCaptionSFT,
@@ -10,25 +17,24 @@ model = dict(
         lora=dict(r=128, lora_alpha=256, lora_dropout=0.05),
         train_embeddings=False,
         activation_checkpointing=True,
-        prompt_template='phi3_chat',
     ),
-    # Together they teach words that human expressions do not; each alone teaches less (docs/results.md).
-    bridges=[
-        dict(type=SoftTokenBridge, temperature=0.5, top_k=50),
-        dict(type=SelectionBridge, num_captions=4),
-    ],
-    loss_weights=dict(
-        loss_mask=2.0,
-        loss_dice=0.5,
-        loss_iou=1.0,
-        loss_caption=1.0,
-        loss_llm=1.0,
-        loss_best=1.0,
-        loss_kl=0.05,
-    ),
+    # One greedy caption per region; sampled ones try words that it does not hold.
     max_caption_len=32,
-    gate_iou=0.5,
-    num_points=12544,
+    num_captions=4,
+    sampling=dict(temperature=1.0, top_k=0, top_p=1.0),
+    objectives=dict(
+        # What teaches new words (docs/results.md): the caption from which the teacher finds the object best.
+        best_of_k=dict(type=BestOfK, weight=1.0, margin_iou=0.05, min_iou=0.5),
+        # The mask loss through the EMA teacher, on every caption.
+        teacher_iou=dict(
+            type=TeacherIoU, bridge=dict(type=SoftTokenBridge, temperature=0.5, top_k=50), iou_weight=1.0
+        ),
+        segment_captions=dict(type=SegmentCaptions, gate_iou=0.5),
+        human_expressions=dict(type=HumanExpressions, caption_weight=1.0, iou_weight=1.0),
+        near_start=dict(type=NearStart, weight=0.05),
+    ),
+    # Of the student's own masks: upstream's losses, weights and number of points.
+    segmentation_losses=dict(mask_weight=2.0, dice_weight=0.5, llm_weight=1.0, num_points=12544),
     segment_with='teacher',
     predict_dtype='bfloat16',
     signal_interval=50,

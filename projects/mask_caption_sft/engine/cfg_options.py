@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmengine.utils import get_object_from_string
 from peft import LoraConfig
 
+from ..loop.segmentation_losses import SegmentationLosses
+from ..sa2va.generation import Sampling
 from ..sa2va.sa2va import Sa2VA
 
 
@@ -42,7 +44,12 @@ USED_NAMES = frozenset({
 
 
 #: What builds a dict that has no ``type`` of its own, by its key.
-_DEFAULT_TYPES: dict[str, Any] = {'sa2va': Sa2VA, 'lora': LoraConfig}
+_DEFAULT_TYPES: dict[str, Any] = {
+    'sa2va': Sa2VA,
+    'lora': LoraConfig,
+    'sampling': Sampling,
+    'segmentation_losses': SegmentationLosses,
+}
 
 
 def _check_exists(config: Config, key: str) -> None:

@@ -1,11 +1,10 @@
-"""Settings of the ways in which a loss on masks reaches the text; see ``ops.caption_bridge``."""
+"""What carries a caption across to the segmenter, with or without a gradient; see ``ops.caption_bridge``."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..ops.caption_bridge import soft_tokens, straight_through
-from ..structures import CaptionIds
+from ..ops.caption_bridge import TokenTwins, soft_tokens, straight_through
 
 
 @dataclass
@@ -20,11 +19,9 @@ class SoftTokenBridge:
     temperature: float = 0.5
     top_k: int = 50
 
-    def __call__(
-        self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
-    ) -> Tensor:
+    def __call__(self, logits: Tensor, ids: Tensor, embedding: Tensor, twins: TokenTwins) -> Tensor:
         """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings for the segment prompt."""
-        return soft_tokens(logits, embedding, self.temperature, self.top_k, first_token_map)
+        return soft_tokens(logits, embedding, self.temperature, self.top_k, twins)
 
 
 @dataclass
@@ -37,41 +34,15 @@ class StraightThroughBridge:
 
     temperature: float = 1.0
 
-    def __call__(
-        self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
-    ) -> Tensor:
-        """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings for the segment prompt."""
-        return straight_through(logits, captions.ids, embedding, self.temperature, first_token_map)
+    def __call__(self, logits: Tensor, ids: Tensor, embedding: Tensor, twins: TokenTwins) -> Tensor:
+        """``[R, T, V]`` logits and ``[R, T]`` ids -> ``[R, T, D]`` embeddings for the segment prompt."""
+        return straight_through(logits, ids, embedding, self.temperature, twins)
 
 
 @dataclass
-class DetachedBridge:
-    """The soft tokens without their gradient: a control in which masks cannot teach the caption.
+class DetachedBridge(SoftTokenBridge):
+    """The soft tokens without their gradient: a control in which masks cannot teach the caption."""
 
-    Args:
-        temperature, top_k: As for :class:`SoftTokenBridge`.
-    """
-
-    temperature: float = 0.5
-    top_k: int = 50
-
-    def __call__(
-        self, logits: Tensor, captions: CaptionIds, embedding: Tensor, first_token_map: Tensor
-    ) -> Tensor:
+    def __call__(self, logits: Tensor, ids: Tensor, embedding: Tensor, twins: TokenTwins) -> Tensor:
         """``[R, T, V]`` logits -> ``[R, T, D]`` embeddings without gradient."""
-        return soft_tokens(logits.detach(), embedding, self.temperature, self.top_k, first_token_map)
-
-
-@dataclass
-class SelectionBridge:
-    """Supervised by selection: the best of K captions, as the teacher's masks judge, is taught.
-
-    Args:
-        num_captions: K; one is greedy, the rest are sampled. 1 switches selection off.
-        margin_iou: How much better than the greedy caption the best must be.
-        temperature: Of sampling.
-    """
-
-    num_captions: int = 4
-    margin_iou: float = 0.05
-    temperature: float = 1.0
+        return super().__call__(logits.detach(), ids, embedding, twins)

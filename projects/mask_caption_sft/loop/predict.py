@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..sa2va.sa2va import Sa2VA
-from ..structures import CaptionIds, ImageFeatures, RegionBatch, RegionPrediction
+from ..structures import Captions, RegionBatch, RegionPrediction, RegionViews, TextEmbeds
 
 #: An image of RefCOCO may have thirty expressions; so many run at once, which bounds memory.
 REGIONS_AT_ONCE = 16
@@ -23,11 +23,11 @@ def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> l
     """
     if len(batch) == 0:
         return []
-    features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    captions = _describe(model, features, batch, max_caption_len)
-    predictions = _with_ground_truth(batch, model.text.decode(captions))
-    _add_masks_from_captions(model, features, batch, captions, predictions)
-    _add_masks_from_expressions(model, features, batch, predictions)
+    views1, views2 = model.look(batch)
+    captions = _describe(model, views1, max_caption_len)
+    predictions = _with_ground_truth(batch, captions.texts)
+    _add_masks_from_captions(model, (views1, views2), batch, captions, predictions)
+    _add_masks_from_expressions(model, views2, batch, predictions)
     return predictions
 
 
@@ -65,62 +65,52 @@ def _with_ground_truth(batch: RegionBatch, texts: list[str]) -> list[RegionPredi
     return predictions
 
 
-def _add_masks_from_captions(
-    model: Sa2VA,
-    features: ImageFeatures,
-    batch: RegionBatch,
-    captions: CaptionIds,
-    predictions: list[RegionPrediction],
-) -> None:
-    text, mask = model.embed_captions(captions)
+def _add_masks_from_captions(model, views, batch: RegionBatch, captions: Captions, predictions) -> None:
+    views1, views2 = views
+    text = model.embed_captions(captions.texts)
     everyone = list(range(len(batch)))
     controlled = [row for row in everyone if batch.expressions[row] is None]
     others = controlled[-1:] + controlled[:-1]
+    blank = model.embed_captions([''] * len(controlled))
+
+    def at(rows):
+        return torch.tensor(rows, dtype=torch.long, device=batch.image1.device)
+
     cases = {
-        'caption': (everyone, batch.image2, text, mask, batch.masks2),
-        'caption_same_view': (controlled, batch.image1, text[controlled], mask[controlled], batch.masks1),
-        'caption_blank': (controlled, batch.image2, text[controlled], mask[controlled] & False, batch.masks2),
+        'caption': (everyone, views2, text, batch.masks2),
+        'caption_same_view': (controlled, views1, text[at(controlled)], batch.masks1),
+        'caption_blank': (controlled, views2, blank, batch.masks2),
     }
     if len(controlled) > 1:
-        cases['caption_shuffled'] = (controlled, batch.image2, text[others], mask[others], batch.masks2)
-    for name, (rows, image, embeds, keep, targets) in cases.items():
-        found = _segment(model, features, image[rows], (embeds, keep), [targets[row] for row in rows])
+        cases['caption_shuffled'] = (controlled, views2, text[at(others)], batch.masks2)
+    for name, (rows, view, texts, targets) in cases.items():
+        found = _segment(model, view[at(rows)], texts, [targets[row] for row in rows])
         for row, found_mask in zip(rows, found):
             predictions[row].masks[name] = found_mask
 
 
-def _add_masks_from_expressions(
-    model: Sa2VA, features: ImageFeatures, batch: RegionBatch, predictions: list[RegionPrediction]
-) -> None:
+def _add_masks_from_expressions(model, views2, batch, predictions) -> None:
     rows = [i for i, expression in enumerate(batch.expressions) if expression is not None]
     if not rows:
         return
     text = model.embed_expressions([str(batch.expressions[i]) for i in rows])
-    masks = _segment(model, features, batch.image2[rows], text, [batch.masks2[i] for i in rows])
+    index = torch.tensor(rows, device=batch.image1.device)
+    masks = _segment(model, views2[index], text, [batch.masks2[i] for i in rows])
     for row, mask in zip(rows, masks):
         predictions[row].masks['expression'] = mask
 
 
-def _describe(model: Sa2VA, features: ImageFeatures, batch: RegionBatch, max_caption_len: int) -> CaptionIds:
-    rows = torch.arange(len(batch), device=batch.image1.device)
-    parts = [
-        model.describe(features, batch.image1[some], batch.visual_prompts[some], max_caption_len)
-        for some in rows.split(REGIONS_AT_ONCE)
-    ]
-    return reduce(lambda first, second: first.append(second, model.text.tokenizer.pad_token_id), parts)
+def _describe(model: Sa2VA, views: RegionViews, max_caption_len: int) -> Captions:
+    rows = torch.arange(len(views), device=views.image.device)
+    parts = [model.describe(views[some], max_caption_len) for some in rows.split(REGIONS_AT_ONCE)]
+    return reduce(lambda first, second: first.cat(second), parts)
 
 
-def _segment(
-    model: Sa2VA,
-    features: ImageFeatures,
-    image: Tensor,
-    text: tuple[Tensor, Tensor],
-    targets: list[Tensor],
-) -> list[Tensor]:
+def _segment(model: Sa2VA, views: RegionViews, texts: TextEmbeds, targets: list[Tensor]) -> list[Tensor]:
     found: list[Tensor] = []
-    for rows in torch.arange(len(image), device=image.device).split(REGIONS_AT_ONCE):
+    for rows in torch.arange(len(views), device=views.image.device).split(REGIONS_AT_ONCE):
         if len(rows):
-            found += model.segment(features, image[rows], text[0][rows], text[1][rows]).mask_logits
+            found += model.segment(views[rows], texts[rows]).mask_logits
     return [
         upsample_mask(logits, model.grounding_size, target.shape[-2:])
         for logits, target in zip(found, targets)

@@ -5,66 +5,73 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from ..ops.controls import other_regions
 from ..ops.mask import mask_iou
+from ..ops.precision import without_gradient
 from ..ops.text import distinct_ratio
 from ..sa2va.sa2va import Sa2VA
-from ..structures import CaptionIds, ImageFeatures
+from ..structures import Captions, RegionViews, TextEmbeds
+from .step import Step
 
 
-@torch.no_grad()
+@without_gradient()
+def read_signals(step: Step) -> None:
+    """Log the controls and statistics of one batch's greedy captions."""
+    controls = caption_controls(step.segmenter, step.views1, step.views2, step.captions)
+    for name, values in controls.items():
+        step.table.log(f'signal/{name}', values)
+    for name, value in caption_statistics(step.captions).items():
+        step.table.log(f'signal/{name}', value)
+
+
 def caption_controls(
-    segmenter: Sa2VA,
-    features: ImageFeatures,
-    images: tuple[Tensor, Tensor],
-    captions: CaptionIds,
-    masks: tuple[Tensor, Tensor],
+    segmenter: Sa2VA, views1: RegionViews, views2: RegionViews, captions: Captions
 ) -> dict[str, Tensor]:
-    """IoU from the written caption, and from captions that should not work.
+    """IoU from the written captions, and from texts that should not work.
 
     Args:
         segmenter: The model that reads the captions.
-        features: Of I images.
-        images: ``[R]`` long each, the image of each region's first and second view.
+        views1, views2: R regions in both views, with their masks.
         captions: R written captions.
-        masks: ``[R, h, w]`` bool each, the ground truth in each view.
 
     Returns:
-        ``[R]`` IoU by control: ``caption_iou`` (second view), ``same_view_iou``,
-        ``shuffled_iou`` (each region gets its neighbour's caption) and
-        ``blank_iou``. With one region there is nothing to shuffle with.
+        ``[N]`` IoU by control: ``caption_iou`` (second view), ``same_view_iou``, ``shuffled_iou`` (the
+        caption of another region, of the same image where it has one) and ``blank_iou``. With one
+        region there is nothing to shuffle with.
     """
-    embeds, mask = segmenter.embed_captions(captions)
+    texts = segmenter.embed_captions(captions.texts)
+    others = other_regions(views2.image)
     cases = {
-        'caption_iou': (images[1], embeds, mask, masks[1]),
-        'same_view_iou': (images[0], embeds, mask, masks[0]),
-        'shuffled_iou': (images[1], embeds.roll(1, 0), mask.roll(1, 0), masks[1]),
-        'blank_iou': (images[1], embeds, torch.zeros_like(mask), masks[1]),
+        'caption_iou': (views2, texts),
+        'same_view_iou': (views1, texts),
+        'blank_iou': (views2, segmenter.embed_captions([''] * len(views2))),
     }
-    if len(captions) < 2:
-        del cases['shuffled_iou']
-    image, text, keep, target = (torch.cat(column) for column in zip(*cases.values()))
-    predicted = segmenter.segment(features, image, text, keep).mask_logits > 0
-    return dict(zip(cases, mask_iou(predicted, target).split(len(captions))))
+    if (others >= 0).all():
+        cases['shuffled_iou'] = (views2, texts[others])
+    return {name: _iou(segmenter, views, texts) for name, (views, texts) in cases.items()}
 
 
-def caption_statistics(texts: list[str], captions: CaptionIds) -> dict[str, float]:
-    """Length, diversity and monotony of written captions.
+def _iou(segmenter: Sa2VA, views: RegionViews, texts: TextEmbeds) -> Tensor:
+    assert views.masks is not None
+    return mask_iou(segmenter.segment(views, texts).mask_logits > 0, views.masks)
+
+
+def caption_statistics(captions: Captions) -> dict[str, Tensor]:
+    """Length, diversity and monotony of R written captions.
 
     Returns:
-        ``caption_len`` in tokens; ``distinct_1`` and ``distinct_2``, distinct
-        word n-grams over all word n-grams;
-        ``top_caption_share``; ``banned_rate``, the share of steps at which a
-        special token was the favourite.
+        ``[N]`` values by name: ``caption_len`` in tokens; ``distinct_1`` and ``distinct_2``, distinct
+        word n-grams over all word n-grams; ``top_caption_share``; ``banned_rate``, the share
+        of steps at which a special token was the favourite; ``cut_ratio``, captions without an end.
     """
-    if not texts:
-        return {}
-    statistics = {
-        'caption_len': captions.mask.sum(1).float().mean().item(),
-        'distinct_1': distinct_ratio(texts, 1),
-        'distinct_2': distinct_ratio(texts, 2),
-        'top_caption_share': Counter(texts).most_common(1)[0][1] / len(texts),
+    lengths = captions.in_caption.sum(1)
+    steps = lengths.sum() + len(captions)  # the end of turn is a step too
+    top = Counter(captions.texts).most_common(1)[0][1]
+    batch = {
+        'distinct_1': distinct_ratio(captions.texts, 1),
+        'distinct_2': distinct_ratio(captions.texts, 2),
+        'top_caption_share': top / len(captions),
+        'banned_rate': captions.num_banned.sum().item() / steps.item(),
     }
-    if captions.num_banned is not None:
-        steps = captions.mask.sum() + len(texts)  # the end of turn is a step too
-        statistics['banned_rate'] = (captions.num_banned.sum() / steps).item()
-    return statistics
+    statistics = {name: torch.tensor([value]) for name, value in batch.items()}
+    return statistics | {'caption_len': lengths, 'cut_ratio': ~captions.has_ended}

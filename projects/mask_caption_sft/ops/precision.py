@@ -1,4 +1,7 @@
-"""Where numbers must not be short."""
+"""Which numbers may be in half precision, and how passes without gradient stay out of the others' way."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -7,3 +10,21 @@ from torch import Tensor
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Half precision becomes float32; float32 and float64 stay as they are."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+@contextmanager
+def without_gradient() -> Iterator[None]:
+    """``torch.no_grad()`` that neither reads nor fills autocast's cache of cast weights; also a decorator.
+
+    Autocast keeps the half-precision copy of a trained weight for the whole step. On torch 2.10 and
+    older a copy made in a pass without gradient has no graph, and every later pass of the step that reuses it
+    gives the weight no gradient, without a word (mended in pytorch#165068). On every version the
+    cache answers with the old value after a weight's ``data`` has been exchanged.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for device in ('cpu', 'cuda'):
+            if torch.is_autocast_enabled(device):
+                dtype = torch.get_autocast_dtype(device)
+                stack.enter_context(torch.autocast(device, dtype, cache_enabled=False))
+        yield

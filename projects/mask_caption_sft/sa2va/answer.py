@@ -68,7 +68,6 @@ def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens
 
     Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``, ``predict_forward``.
     """
-    marker = model.text.template.end_of_turn
     room = model.max_context - len(prompt)
     token_ids = model.mllm.generate(
         inputs_embeds=prompt[None],
@@ -78,13 +77,17 @@ def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens
         use_cache=True,
         eos_token_id=None,
         pad_token_id=model.text.tokenizer.pad_token_id,
-        stopping_criteria=StoppingCriteriaList([EndOfTurn(model.text.tokenizer, marker)]),
+        stopping_criteria=StoppingCriteriaList([EndOfTurn(model.text)]),
     )[0]
     written = model.mllm.get_input_embeddings()(token_ids)
     hidden = model._run([torch.cat([prompt, written])])[0]
     seg_states = hidden[len(prompt) :][token_ids == model.text.seg_token_id]
-    text = model.text.tokenizer.decode(token_ids, skip_special_tokens=False).split(marker)[0].strip()
-    return Answer(text, token_ids, seg_states, _masks(model, features, seg_states))
+    return Answer(
+        model.text.find_end(token_ids.tolist()).text,
+        token_ids,
+        seg_states,
+        _masks(model, features, seg_states),
+    )
 
 
 def _masks(model: Sa2VA, features: ImageFeatures, seg_states: Tensor) -> Tensor:

@@ -1,10 +1,36 @@
 """What constrains the student's writing: tokens it may not use, and where it stops."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
+from transformers import LogitsProcessor, StoppingCriteria
 
-from ..structures import CaptionIds
+from .text_codec import TextCodec
+
+#: The marker's letters are within the last so many tokens once it has been written.
+_MARKER_WINDOW = 12
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How captions are sampled.
+
+    Args:
+        temperature: Divides the logits.
+        top_k: Only so many of the likeliest tokens; 0 for all.
+        top_p: Only the likeliest tokens that together have this probability.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                f'{self}: temperature must be positive, top_k at least 0 (0 takes all), top_p in (0, 1].'
+            )
 
 
 class BanTokens(LogitsProcessor):
@@ -24,48 +50,22 @@ class BanTokens(LogitsProcessor):
         self.attempts = torch.cat([self.attempts, attempt[None]])
         return scores.index_fill(-1, self.banned_ids, -torch.inf)
 
+    def count(self, caption_lens: Tensor) -> Tensor:
+        """``[R]`` long: attempts in each caption and at the step that ended it."""
+        steps = torch.arange(len(self.attempts), device=self.attempts.device)
+        return (self.attempts & (steps[:, None] <= caption_lens)).sum(0)
+
 
 class EndOfTurn(StoppingCriteria):
-    """Stops a caption once its text holds the end-of-turn marker.
+    """Stops an answer once it holds the end-of-turn marker, or at the end of sequence.
 
     The marker is compared as text: in the real tokenizer it is several tokens,
     whose split depends on what stands before it.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, marker: str) -> None:
-        self.tokenizer, self.marker = tokenizer, marker
+    def __init__(self, text: TextCodec) -> None:
+        self.text = text
 
     def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
-        tails = self.tokenizer.batch_decode(input_ids[:, -12:], skip_special_tokens=False)
-        return torch.tensor([self.marker in tail for tail in tails], device=input_ids.device)
-
-
-def cut_at_end_of_turn(
-    rows: Tensor, tokenizer: PreTrainedTokenizerBase, marker: str, attempts: Tensor
-) -> CaptionIds:
-    """Captions without the marker and what follows it.
-
-    Args:
-        rows: ``[R, T]`` long, new tokens as generated.
-        tokenizer: Decodes them.
-        marker: End-of-turn text.
-        attempts: ``[T', R]`` bool, from :class:`BanTokens`; counted up to the end of each caption.
-    """
-    lengths = [_caption_len(row, tokenizer, marker) for row in rows.tolist()]
-    width = max([*lengths, 1])
-    length = torch.tensor(lengths, device=rows.device, dtype=torch.long)
-    mask = torch.arange(width, device=rows.device) < length[:, None]
-    ids = rows[:, :width].masked_fill(~mask, tokenizer.pad_token_id)
-    written = torch.arange(len(attempts), device=rows.device)[:, None] <= length
-    return CaptionIds(ids, mask, (attempts & written).sum(0))
-
-
-def _caption_len(row: list[int], tokenizer: PreTrainedTokenizerBase, marker: str) -> int:
-    text = tokenizer.decode(row, skip_special_tokens=False)
-    end = text.find(marker)
-    if end < 0:
-        return len(row)
-    length = 0
-    while length < len(row) and len(tokenizer.decode(row[: length + 1], skip_special_tokens=False)) <= end:
-        length += 1
-    return length
+        tails = input_ids[:, -_MARKER_WINDOW:].tolist()
+        return torch.tensor([self.text.find_end(tail).has_ended for tail in tails], device=input_ids.device)

@@ -1,32 +1,36 @@
 """Sa2VA behind two verbs: *describe* (image, mask -> caption), *segment* (image, text -> mask)."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    AutoTokenizer,
-    LogitsProcessorList,
-    PreTrainedTokenizerBase,
-    StoppingCriteriaList,
-)
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from xtuner.utils import IGNORE_INDEX
 
 from ..checkpoints.config import read_config
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
 from ..checkpoints.trained_tensors import LORA_TARGETS
 from ..ops import prompts
-from ..structures import CaptionIds, CaptionLogits, ImageFeatures, Segmentation
+from ..ops.mask import resize_masks
+from ..ops.precision import without_gradient
+from ..structures import (
+    CaptionLogits,
+    Captions,
+    ImageFeatures,
+    RegionBatch,
+    RegionViews,
+    Segmentation,
+    TextEmbeds,
+)
 from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs, sam2_sizes
-from .generation import BanTokens, EndOfTurn, cut_at_end_of_turn
+from .generation import Sampling
 from .grounding import best_candidate, decode_masks, encode_pixels, normalize_pixels
+from .rollout import write_captions
 from .start_weights import StartWeights, adapters_of
 from .text_codec import TextCodec
 
@@ -37,6 +41,9 @@ class Sa2VA(nn.Module):
     Trainable are LoRA, the projector, SAM 2's mask decoder and
     ``text_hidden_fcs``; everything else is frozen.
 
+    Attributes:
+        first_token_map, last_token_map: ``[V]`` long, see :class:`TextCodec`.
+
     Args:
         base: Directory in the released layout.
         lora: ``dict(r=128, lora_alpha=256, lora_dropout=0.05)``, arguments of
@@ -44,12 +51,15 @@ class Sa2VA(nn.Module):
         train_embeddings: Also train token embeddings and output matrix.
         train_all: Train every weight; for training a base from scratch.
         activation_checkpointing: Recompute the language model's activations.
-        prompt_template: Name in XTuner's ``PROMPT_TEMPLATE``.
+        prompt_template: Name of a prompt template; by default the one that ``config.json`` states.
         newline_before_answer: Inference form of the template (see PromptTemplate).
         round_grounding_stats: Round SAM 2's mean and std as upstream's inference does.
         config, tokenizer: Given instead of read from ``base``; then no weights
             are loaded, which also works on the meta device.
     """
+
+    first_token_map: Tensor
+    last_token_map: Tensor
 
     def __init__(
         self,
@@ -58,7 +68,7 @@ class Sa2VA(nn.Module):
         train_embeddings: bool = False,
         train_all: bool = False,
         activation_checkpointing: bool = False,
-        prompt_template: str = 'phi3_chat',
+        prompt_template: str | None = None,
         newline_before_answer: bool = True,
         round_grounding_stats: bool = False,
         config: dict[str, Any] | None = None,
@@ -72,14 +82,9 @@ class Sa2VA(nn.Module):
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
         tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
-        if self.config.get('template', prompt_template) != prompt_template:
-            print_log(
-                f'prompt_template={prompt_template!r}, but config.json of {self.base} says '
-                f'{self.config["template"]!r}. Set model.sa2va.prompt_template unless that is meant.',
-                'current',
-                logging.WARNING,
-            )
-        template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
+        template = prompts.PromptTemplate.from_xtuner(
+            prompt_template or self._stated_template(), newline_before_answer
+        )
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
         self.mllm = build_mllm(self.config, self.text.image_token_id)
@@ -90,12 +95,21 @@ class Sa2VA(nn.Module):
             self.base_fingerprint = weights.fingerprint()
             load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
         self.register_buffer('first_token_map', self.text.first_token_map(), persistent=False)
+        self.register_buffer('last_token_map', self.text.last_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
         self.remember_start()
         self.activation_checkpointing = activation_checkpointing
         self._set_checkpointing(activation_checkpointing)
 
     # ------------------------------------------------------------------ construction
+
+    def _stated_template(self) -> str:
+        if 'template' not in self.config:
+            raise ValueError(
+                f'config.json of {self.base} states no "template". Set model.sa2va.prompt_template to the '
+                "one it was trained with ('phi3_chat' for Sa2VA-4B, 'qwen_chat' for Sa2VA-1B)."
+            )
+        return self.config['template']
 
     @property
     def image_size(self) -> int:
@@ -205,24 +219,43 @@ class Sa2VA(nn.Module):
     def _ids(self, text: str) -> Tensor:
         return torch.tensor(self.text.encode(text), dtype=torch.long, device=self.device)
 
-    def embed_captions(self, captions: CaptionIds) -> tuple[Tensor, Tensor]:
-        """Embeddings ``[R, T, D]`` and mask ``[R, T]`` of captions inside the segment prompt.
+    def embed_captions(self, texts: Sequence[str]) -> TextEmbeds:
+        """Written texts as the segment prompt holds them, tokenised anew from the text.
 
-        There a caption follows a space, so its first token is replaced by its
-        twin with a leading space: the forward then equals that of the text.
+        After a space a tokenizer may split a text otherwise than at the beginning of an answer, and
+        the last token may hold part of the end of turn. The text is what an exported model gets.
         """
-        twins: Any = self.first_token_map
-        ids = torch.cat([twins[captions.ids[:, :1]], captions.ids[:, 1:]], dim=1)
-        return self.embed_ids(ids), captions.mask
+        return self._embed_rows(self.text.encode_captions(texts))
 
-    def embed_expressions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Embeddings and mask of human texts, tokenised as upstream's prompt is."""
-        captions = self.text.encode_expressions(texts).to(self.device)
-        return self.embed_ids(captions.ids), captions.mask
+    def embed_expressions(self, texts: Sequence[str]) -> TextEmbeds:
+        """People's texts in the same place, tokenised as upstream's prompt is.
+
+        Raises:
+            ValueError: A text contains a special token.
+        """
+        return self._embed_rows(self.text.encode_expressions(texts))
+
+    def _embed_rows(self, rows: Sequence[Sequence[int]]) -> TextEmbeds:
+        ids = [torch.tensor(row, dtype=torch.long, device=self.device) for row in rows]
+        width = max(map(len, ids), default=0)
+        masks = torch.arange(width, device=self.device) < torch.tensor(
+            [len(row) for row in ids], dtype=torch.long, device=self.device
+        ).view(-1, 1)
+        padded = pad_sequence(ids, batch_first=True) if ids else masks.long()
+        return TextEmbeds(self.embed_ids(padded), masks)
 
     # ------------------------------------------------------------------ images
 
-    @torch.no_grad()
+    def look(self, batch: RegionBatch) -> tuple[RegionViews, RegionViews]:
+        """Both views of every region, from the frozen encoders, each distinct image once."""
+        features = self.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
+        size = (self.grounding_size // 4,) * 2
+        return (
+            RegionViews(features, batch.image1, batch.visual_prompts, resize_masks(batch.masks1, size)),
+            RegionViews(features, batch.image2, masks=resize_masks(batch.masks2, size)),
+        )
+
+    @without_gradient()
     def encode_images(
         self, pixel_values: Tensor, num_tiles: list[int], g_pixel_values: Tensor
     ) -> ImageFeatures:
@@ -281,67 +314,48 @@ class Sa2VA(nn.Module):
         question = prompts.describe_question(region) + self.text.template.before_answer
         return torch.cat([*parts, self.embed_text(question)])
 
-    def _describe_prompts(
-        self, features: ImageFeatures, image_index: Tensor, visual_prompts: Tensor
-    ) -> list[Tensor]:
-        tokens = self._image_tokens(features)
+    def describe_prompts(self, views: RegionViews) -> list[Tensor]:
+        """The embedded prompt of each region, shown alone in its image."""
+        assert views.visual_prompts is not None
+        tokens = self._image_tokens(views.features)
         return [
             self.describe_prompt(tokens[i], cells[None])
-            for i, cells in zip(image_index.tolist(), visual_prompts)
+            for i, cells in zip(views.image.tolist(), views.visual_prompts)
         ]
 
-    @torch.no_grad()
+    @without_gradient()
     def describe(
         self,
-        features: ImageFeatures,
-        image_index: Tensor,
-        visual_prompts: Tensor,
-        max_new_tokens: int,
+        views: RegionViews,
+        max_caption_len: int,
         num_captions: int = 1,
-        do_sample: bool = False,
-        temperature: float = 1.0,
-    ) -> CaptionIds:
+        sampling: Sampling | None = None,
+    ) -> Captions:
         """Captions of R regions, written with a KV cache, without gradient and without dropout.
 
         Args:
-            features: Of I images.
-            image_index: ``[R]`` long.
-            visual_prompts: ``[R, g, g]`` bool.
-            max_new_tokens: The most tokens a caption may have.
-            num_captions: Captions per region, region-major in the result.
-            do_sample: Sample at ``temperature`` instead of taking the likeliest token.
-            temperature: Of sampling.
+            views: Of the regions, with their visual prompts.
+            max_caption_len: The most tokens of a caption; the end of turn comes on top.
+            num_captions: K, captions of each region: one is greedy, the others are sampled.
+            sampling: How; by default from the whole distribution.
+
+        Returns:
+            K * R captions: the greedy ones of all regions, then the second ones, and so on.
 
         Raises:
             ValueError: Prompt and caption together exceed the model's context.
         """
-        if len(image_index) == 0:
-            return self.text.pad([]).to(self.device)
-        prompt_list = self._describe_prompts(features, image_index, visual_prompts)
-        self._check_context(max(map(len, prompt_list)), max_new_tokens)
-        embeds, mask = _pad(prompt_list, left=True)
-        ban = BanTokens(
-            torch.tensor(self.text.banned_token_ids, device=self.device), len(prompt_list) * num_captions
-        )
-        marker = self.text.template.end_of_turn
-        sampling: dict[str, Any] = dict(temperature=temperature, top_k=0, top_p=1.0) if do_sample else {}
+        if len(views) == 0:
+            return self.text.captions([]).to(self.device)
+        prompt_list = self.describe_prompts(views)
+        self.check_context(max(map(len, prompt_list)), max_caption_len + len(self.text.end_ids))
         with self._writing():
-            rows: Any = self.mllm.generate(
-                inputs_embeds=embeds,
-                attention_mask=mask.long(),
-                max_new_tokens=max_new_tokens,
-                num_return_sequences=num_captions,
-                do_sample=do_sample,
-                **sampling,
-                use_cache=True,
-                eos_token_id=None,
-                pad_token_id=self.text.tokenizer.pad_token_id,
-                logits_processor=LogitsProcessorList([ban]),
-                stopping_criteria=StoppingCriteriaList([EndOfTurn(self.text.tokenizer, marker)]),
+            return write_captions(
+                self.mllm, self.text, prompt_list, max_caption_len, num_captions, sampling or Sampling()
             )
-        return cut_at_end_of_turn(rows, self.text.tokenizer, marker, ban.attempts)
 
-    def _check_context(self, prompt_len: int, answer_len: int) -> None:
+    def check_context(self, prompt_len: int, answer_len: int) -> None:
+        """Raise ``ValueError`` if prompt and answer together are longer than the model's context."""
         if prompt_len + answer_len > self.max_context:
             raise ValueError(
                 f'A prompt of {prompt_len} tokens and an answer of up to {answer_len} exceed the '
@@ -349,75 +363,70 @@ class Sa2VA(nn.Module):
             )
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        was_training, checkpointing = self.training, self.activation_checkpointing
-        self.activation_checkpointing = False
+    def _evaluating(self) -> Iterator[None]:
+        was_training = self.training
         self.eval()
         try:
             yield
         finally:
-            self.activation_checkpointing = checkpointing
             self.train(was_training)
 
-    def caption_logits(
-        self,
-        features: ImageFeatures,
-        image_index: Tensor,
-        visual_prompts: Tensor,
-        captions: CaptionIds,
-    ) -> CaptionLogits:
-        """Scores of given captions, in one teacher-forced pass with gradient.
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Without recomputation, which would drop the KV cache."""
+        checkpointing, self.activation_checkpointing = self.activation_checkpointing, False
+        try:
+            with self._evaluating():
+                yield
+        finally:
+            self.activation_checkpointing = checkpointing
+            self._set_checkpointing(checkpointing)
+
+    def score(self, views: RegionViews, captions: Captions) -> CaptionLogits:
+        """Scores of exactly the tokens of R captions, in one teacher-forced pass with gradient.
 
         Args:
-            features, image_index, visual_prompts: As for :meth:`describe`.
-            captions: R captions.
+            views: Of the regions, with their visual prompts.
+            captions: One of each region.
         """
-        end = self._ids(self.text.template.end_of_turn)
-        answers = [torch.cat([row[keep], end]) for row, keep in zip(captions.ids, captions.mask)]
-        targets = pad_sequence(answers, batch_first=True, padding_value=IGNORE_INDEX)
-        width = targets.shape[1]
-        prompt_list = self._describe_prompts(features, image_index, visual_prompts)
-        embed = self.mllm.get_input_embeddings()
-        hidden = self._run([torch.cat([p, embed(a)]) for p, a in zip(prompt_list, answers)])
+        answers = [row[keep] for row, keep in zip(captions.ids, captions.mask)]
+        prompt_list = self.describe_prompts(views)
+        hidden = self._run([torch.cat([p, self.embed_ids(a)]) for p, a in zip(prompt_list, answers)])
         # The state before a token predicts it.
         first = torch.tensor([len(p) - 1 for p in prompt_list], device=self.device)
-        steps = (first[:, None] + torch.arange(width, device=self.device)).clamp(max=hidden.shape[1] - 1)
+        steps = first[:, None] + torch.arange(captions.ids.shape[1], device=self.device)
+        steps = steps.clamp(max=hidden.shape[1] - 1)
         states = hidden.gather(1, steps[..., None].expand(-1, -1, hidden.shape[-1]))
-        is_caption = nn.functional.pad(captions.mask, (0, max(0, width - captions.mask.shape[1])))
-        return CaptionLogits(self.mllm.lm_head(states), targets, is_caption[:, :width])
+        targets = captions.ids.masked_fill(~captions.mask, IGNORE_INDEX)
+        return CaptionLogits(self.mllm.lm_head(states), targets)
+
+    @without_gradient()
+    def score_at_start(self, views: RegionViews, captions: Captions) -> CaptionLogits:
+        """Scores by the model before training, without gradient and without dropout."""
+        with self._evaluating(), self.reference():
+            return self.score(views, captions)
 
     # ------------------------------------------------------------------ segment
 
-    def segment(
-        self,
-        features: ImageFeatures,
-        image_index: Tensor,
-        text_embeds: Tensor,
-        text_mask: Tensor,
-        with_image_tokens: bool = True,
-    ) -> Segmentation:
+    def segment(self, views: RegionViews, texts: TextEmbeds, with_image_tokens: bool = True) -> Segmentation:
         """Masks of R texts, with gradient to the text's embeddings and the trained weights.
 
         The answer "Sure, [SEG]." is given; the state at ``[SEG]`` prompts SAM 2.
 
         Args:
-            features: Of I images.
-            image_index: ``[R]`` long.
-            text_embeds: ``[R, T, D]``, from :meth:`embed_captions`,
-                :meth:`embed_expressions` or a bridge.
-            text_mask: ``[R, T]`` bool.
+            views: The images to find them in.
+            texts: R texts, from :meth:`embed_captions`, :meth:`embed_expressions` or a bridge.
             with_image_tokens: Without them the language model sees the text only;
                 for the first phase of training a base from scratch.
         """
         answer = self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
-        sequences = self._segment_prompts(features, image_index, text_embeds, text_mask, with_image_tokens)
+        sequences = self._segment_prompts(views, texts, with_image_tokens)
         answer_embeds = self.embed_ids(answer)
         lengths = torch.tensor([len(s) for s in sequences], device=self.device)
         hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
-        seg_position = lengths + self._seg_offset(answer)
         rows = torch.arange(len(sequences), device=self.device)
-        seg_embeds = self.text_hidden_fcs(hidden[rows, seg_position])
-        candidates = decode_masks(self.grounding_encoder, features.grounding, image_index, seg_embeds)
+        seg_embeds = self.text_hidden_fcs(hidden[rows, lengths + self._seg_offset(answer)])
+        candidates = decode_masks(self.grounding_encoder, views.features.grounding, views.image, seg_embeds)
         mask_logits, iou_scores = best_candidate(*candidates)
         steps = lengths[:, None] - 1 + torch.arange(len(answer), device=self.device)
         answer_states = hidden[rows[:, None], steps]
@@ -430,38 +439,28 @@ class Sa2VA(nn.Module):
         return positions[0]
 
     def _segment_prompts(
-        self, features: ImageFeatures, image_index: Tensor, text_embeds: Tensor, text_mask: Tensor,
-        with_image_tokens: bool,
-    ) -> list[Tensor]:  # fmt: skip
-        before, after = (
-            self.text.template.before_input,
-            prompts.SEGMENT_SUFFIX + self.text.template.before_answer,
-        )
-        suffix = self.embed_text(after)
+        self, views: RegionViews, texts: TextEmbeds, with_image_tokens: bool
+    ) -> list[Tensor]:
+        before = self.text.template.before_input
+        suffix = self.embed_text(prompts.SEGMENT_SUFFIX + self.text.template.before_answer)
         if with_image_tokens:
-            tokens = [t.flatten(0, 1) for t in self._image_tokens(features)]
             start = self.embed_text(before + prompts.IMG_START)
             middle = self.embed_text(prompts.IMG_END + prompts.SEGMENT_PREFIX)
-            heads = [torch.cat([start, t, middle]) for t in tokens]
+            tokens = self._image_tokens(views.features)
+            heads = [torch.cat([start, image.flatten(0, 1), middle]) for image in tokens]
         else:
-            heads = [self.embed_text(before + prompts.SEGMENT_PREFIX)] * len(features.num_tiles)
+            heads = [self.embed_text(before + prompts.SEGMENT_PREFIX)] * len(views.features.num_tiles)
         return [
             torch.cat([heads[i], text[keep].to(suffix.dtype), suffix])
-            for i, text, keep in zip(image_index.tolist(), text_embeds, text_mask)
+            for i, text, keep in zip(views.image.tolist(), texts.embeds, texts.mask)
         ]
 
     def _run(self, sequences: list[Tensor]) -> Tensor:
         """Last hidden states (after the final norm) ``[R, L, D]`` of right-padded sequences."""
-        self._check_context(max(map(len, sequences)), 0)
-        embeds, mask = _pad(sequences, left=False)
+        self.check_context(max(map(len, sequences)), 0)
+        embeds = pad_sequence(sequences, batch_first=True)
+        lengths = torch.tensor([len(s) for s in sequences], device=self.device)
+        mask = torch.arange(embeds.shape[1], device=self.device) < lengths[:, None]
         return self.mllm.model.language_model(
             inputs_embeds=embeds, attention_mask=mask.long(), use_cache=False
         ).last_hidden_state
-
-
-def _pad(sequences: list[Tensor], left: bool) -> tuple[Tensor, Tensor]:
-    """Embeddings ``[R, L, D]`` padded with zeros on one side, and the mask ``[R, L]``."""
-    side = 'left' if left else 'right'
-    embeds = pad_sequence(sequences, batch_first=True, padding_side=side)
-    masks = [torch.ones(len(s), dtype=torch.bool, device=s.device) for s in sequences]
-    return embeds, pad_sequence(masks, batch_first=True, padding_side=side)

@@ -1,21 +1,45 @@
 """Between text and token ids: the tokenizer, its special tokens and the prompt template."""
 
+import re
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from ..ops import prompts
-from ..structures import CaptionIds
+from ..structures import Captions
+
+#: Byte-level BPE writes every byte as one letter.
+_BYTE_OF = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+
+class AnswerEnd(NamedTuple):
+    """Where the caption of a written answer ends, in bytes and tokens.
+
+    Attributes:
+        text: What stands before the end of turn.
+        caption_len: Tokens that hold some of the text.
+        answer_len: Tokens up to the end of the marker.
+        shares_last: The last token of the caption holds the marker's first letters too.
+        has_ended: The end of turn was written.
+    """
+
+    text: str
+    caption_len: int
+    answer_len: int
+    shares_last: bool
+    has_ended: bool
 
 
 class TextCodec:
     """What a model writes and reads, as ids.
 
     Args:
-        tokenizer: Of a released Sa2VA checkpoint.
+        tokenizer: Byte-level BPE of a released Sa2VA checkpoint.
         template: How a turn is wrapped.
         vocab_size: Rows of the embedding matrix; the tokenizer may have fewer entries.
         source: Where the tokenizer comes from, for messages.
@@ -32,15 +56,18 @@ class TextCodec:
         source: str | None = None,
     ) -> None:
         self.tokenizer, self.template, self.vocab_size, self.source = tokenizer, template, vocab_size, source
+        self._added = {token_id: str(token) for token_id, token in tokenizer.added_tokens_decoder.items()}
+        self._any_added = re.compile('|'.join(re.escape(token) for token in self._added.values()))
         self.seg_token_id = self._single(prompts.SEG)
         self.image_token_id = self._single(prompts.IMG_CONTEXT)
         for token in (prompts.IMG_START, prompts.IMG_END, prompts.VP_START, prompts.VP_END):
             self._single(token)
-        # The marker of the end of a turn may be one special token or several ordinary ones.
-        allowed = set(self.encode(template.end_of_turn))
-        added = set(tokenizer.added_tokens_decoder)
+        self.end_ids = self.encode(template.end_of_turn)
+        # A turn may end with the template's marker, one special token or several ordinary ones, or
+        # with the tokenizer's end of sequence; upstream's generation stops at both.
+        self.eos_token_id: int | None = tokenizer.eos_token_id
         padding = range(len(tokenizer), vocab_size)
-        self.banned_token_ids = sorted(added.union(padding) - allowed)
+        self.banned_token_ids = sorted({*self._added, *padding}.difference(self.end_ids, [self.eos_token_id]))
 
     def _single(self, token: str) -> int:
         token_id = self.tokenizer.convert_tokens_to_ids(token)
@@ -51,60 +78,134 @@ class TextCodec:
             )
         return token_id
 
-    def first_token_map(self) -> Tensor:
-        """``[V]`` long: for each token its twin with a leading space, or itself."""
-        vocabulary = self.tokenizer.get_vocab()
-        twins = torch.arange(self.vocab_size)
-        special = set(self.tokenizer.added_tokens_decoder)
-        for piece, token_id in vocabulary.items():
-            if token_id not in special and not piece.startswith('Ġ'):
-                twins[token_id] = vocabulary.get('Ġ' + piece, token_id)
-        return twins
+    # ------------------------------------------------------------------ answers
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text of ours, special tokens included."""
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def encode_answers(self, texts: Sequence[str]) -> CaptionIds:
-        """Annotators' texts as the assistant would write them.
+    def encode_answers(self, texts: Sequence[str]) -> Captions:
+        """People's texts as the assistant would write them, each with its end of turn.
+
+        Text and marker are tokenised as one string, as upstream's training data are.
 
         Raises:
             ValueError: A text contains a special token.
         """
-        return self._encode_all(texts, '')
-
-    def encode_expressions(self, texts: Sequence[str]) -> CaptionIds:
-        """Annotators' texts as they stand in the segment prompt, after a space.
-
-        Raises:
-            ValueError: A text contains a special token.
-        """
-        return self._encode_all(texts, ' ')
-
-    def _encode_all(self, texts: Sequence[str], lead: str) -> CaptionIds:
         for text in texts:
             self._check(text)
-        return self.pad([self.encode(lead + text) for text in texts])
+        return self.captions([self.encode(text + self.template.end_of_turn) for text in texts])
+
+    def captions(self, rows: Sequence[Sequence[int]], max_caption_len: int | None = None) -> Captions:
+        """Answers as they were sampled, cut after their end of turn.
+
+        Args:
+            rows: Token ids; what follows the end of turn is dropped.
+            max_caption_len: A caption that has not ended after so many tokens is cut there.
+        """
+        ends = [self.find_end(row, max_caption_len) for row in rows]
+        return Captions.from_rows(
+            [list(row[: end.answer_len]) for row, end in zip(rows, ends)],
+            [end.caption_len for end in ends],
+            [end.text for end in ends],
+            [end.shares_last for end in ends],
+            [end.has_ended for end in ends],
+        )
+
+    def find_end(self, row: Sequence[int], max_caption_len: int | None = None) -> AnswerEnd:
+        """Where a written answer's caption ends; counted in bytes, since letters may span tokens."""
+        pieces = [self._token_bytes(token_id) for token_id in row]
+        stops = list(accumulate(map(len, pieces)))
+        starts = [0, *stops[:-1]]
+        written = b''.join(pieces)
+        end, after = self._end_in_bytes(row, written, starts)
+        caption_len = sum(start < end for start in starts)
+        limit = len(row) if max_caption_len is None else max_caption_len
+        if end == after or caption_len > limit:
+            cut = min(len(row), limit)
+            text = b''.join(pieces[:cut])
+            return AnswerEnd(_readable(text), cut, cut, shares_last=False, has_ended=False)
+        shares_last = caption_len > 0 and stops[caption_len - 1] > end
+        answer_len = sum(start < after for start in starts)
+        return AnswerEnd(_readable(written[:end]), caption_len, answer_len, shares_last, has_ended=True)
+
+    def _end_in_bytes(self, row: Sequence[int], written: bytes, starts: list[int]) -> tuple[int, int]:
+        """Begin and end of the first marker or end of sequence; the length, twice, where there is none."""
+        marker = self.template.end_of_turn.encode()
+        found = [(len(written), len(written))]
+        if marker in written:
+            begin = written.index(marker)
+            found.append((begin, begin + len(marker)))
+        if self.eos_token_id is not None and self.eos_token_id in row:
+            begin = starts[list(row).index(self.eos_token_id)]
+            found.append((begin, begin + len(self._token_bytes(self.eos_token_id))))
+        return min(found)
+
+    def _token_bytes(self, token_id: int | None) -> bytes:
+        if token_id in self._added:
+            return self._added[token_id].encode()
+        piece = self.tokenizer.convert_ids_to_tokens(token_id) or ''
+        return bytes(_BYTE_OF[letter] for letter in piece)
+
+    # ------------------------------------------------------------------ the segment prompt
+
+    def encode_expressions(self, texts: Sequence[str]) -> list[list[int]]:
+        """People's texts as they stand in the segment prompt, after a space.
+
+        Raises:
+            ValueError: A text contains a special token.
+        """
+        for text in texts:
+            self._check(text)
+        return [self.encode(f' {text}') for text in texts]
+
+    def encode_captions(self, texts: Sequence[str]) -> list[list[int]]:
+        """Written texts in the same place, none for an empty one.
+
+        A model may spell a special token in ordinary ones ("[", "SEG", "]"); it stays spelled.
+        """
+        return [self._encode_spelled(f' {text}') if text.strip() else [] for text in texts]
+
+    def _encode_spelled(self, text: str) -> list[int]:
+        cuts = [0, *(found.start() + 1 for found in self._any_added.finditer(text)), len(text)]
+        parts = [text[begin:end] for begin, end in pairwise(cuts)]
+        return [token_id for part in parts for token_id in self.encode(part)]
 
     def _check(self, text: str) -> None:
-        found = [t for t in self.tokenizer.get_added_vocab() if t in text]
+        found = self._any_added.search(text)
         if found:
             raise ValueError(
-                f'The expression {text!r} contains the special token {found[0]!r}. '
+                f'The expression {text!r} contains the special token {found.group()!r}. '
                 'Remove it from the annotation.'
             )
 
-    def pad(self, rows: Sequence[Sequence[int]]) -> CaptionIds:
-        """Rows of ids, padded on the right; none give a caption batch of no rows."""
-        if not rows:
-            empty = torch.zeros(0, 1, dtype=torch.long)
-            return CaptionIds(empty, empty.bool())
-        tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
-        ids = pad_sequence(tensors, batch_first=True, padding_value=self.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row) for row in rows])
-        return CaptionIds(ids, torch.arange(ids.shape[1]) < lengths[:, None])
+    def first_token_map(self) -> Tensor:
+        """``[V]`` long: for each token its twin with a leading space, or itself.
 
-    def decode(self, captions: CaptionIds) -> list[str]:
-        """Captions as text."""
-        rows = [row[keep].tolist() for row, keep in zip(captions.ids, captions.mask)]
-        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+        In the segment prompt a caption follows a space, so that its first token is another one. The
+        map is right for most words only: after a space a tokenizer may split the text elsewhere.
+        """
+        vocabulary = self.tokenizer.get_vocab()
+        twins = torch.arange(self.vocab_size)
+        for piece, token_id in vocabulary.items():
+            if token_id not in self._added and not piece.startswith('Ġ'):
+                twins[token_id] = vocabulary.get('Ġ' + piece, token_id)
+        return twins
+
+    def last_token_map(self) -> Tensor:
+        """``[V]`` long: for each token its twin without the end-of-turn marker's first letters, or itself.
+
+        For the last token of a caption that shares it with the marker: ``.<`` is read as ``.``.
+        """
+        vocabulary = self.tokenizer.get_vocab()
+        beginnings = [self.template.end_of_turn[:n] for n in range(1, len(self.template.end_of_turn))]
+        twins = torch.arange(self.vocab_size)
+        for beginning in beginnings:
+            for piece, token_id in vocabulary.items():
+                if token_id not in self._added and piece.endswith(beginning):
+                    twins[token_id] = vocabulary.get(piece.removesuffix(beginning), token_id)
+        return twins
+
+
+def _readable(text: bytes) -> str:
+    return text.decode(errors='replace').strip()

@@ -1,19 +1,22 @@
 """Plain data with shapes: what datasets, models and metrics hand each other."""
 
 from .batch import RegionBatch
-from .caption import CaptionIds, CaptionLogits
-from .features import ImageFeatures, Segmentation
+from .caption import CaptionLogits, Captions
+from .features import ImageFeatures, RegionViews, Segmentation
 from .prediction import RegionPrediction
 from .region import BrokenRecord, RegionSample, View
+from .text import TextEmbeds
 
 __all__ = [
     'BrokenRecord',
-    'CaptionIds',
     'CaptionLogits',
+    'Captions',
     'ImageFeatures',
     'RegionBatch',
     'RegionPrediction',
     'RegionSample',
+    'RegionViews',
     'Segmentation',
+    'TextEmbeds',
     'View',
 ]

@@ -44,6 +44,35 @@ class RegionBatch:
     def __len__(self) -> int:
         return len(self.expressions)
 
+    def __getitem__(self, rows: list[int]) -> 'RegionBatch':
+        """Some regions, and only the images that they are in."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.image1.device)
+        image1, image2 = self.image1[index], self.image2[index]
+        images = torch.cat([image1, image2]).unique()
+        tiles = self.pixel_values.split(self.num_tiles)
+        position = torch.zeros(len(self.image_ids), dtype=torch.long, device=index.device)
+        position[images] = torch.arange(len(images), device=index.device)
+        kept = images.tolist()
+        return RegionBatch(
+            pixel_values=torch.cat([tiles[image] for image in kept]) if kept else self.pixel_values[:0],
+            num_tiles=[self.num_tiles[image] for image in kept],
+            g_pixel_values=self.g_pixel_values[images],
+            image_ids=[self.image_ids[image] for image in kept],
+            image1=position[image1],
+            image2=position[image2],
+            visual_prompts=self.visual_prompts[index],
+            masks1=[self.masks1[row] for row in rows],
+            masks2=[self.masks2[row] for row in rows],
+            expressions=[self.expressions[row] for row in rows],
+            datasets=[self.datasets[row] for row in rows],
+            sample_ids=[self.sample_ids[row] for row in rows],
+            skipped=self.skipped,
+        )
+
+    def with_expressions(self) -> 'RegionBatch':
+        """Only the regions that have a text."""
+        return self[[row for row, text in enumerate(self.expressions) if text is not None]]
+
     def _map(self, function) -> 'RegionBatch':
         tensors = {}
         for name, value in vars(self).items():

@@ -24,6 +24,37 @@ class ImageFeatures:
 
 
 @dataclass
+class RegionViews:
+    """R regions, each in one view of it.
+
+    Attributes:
+        features: Of the I images that the views show.
+        image: ``[R]`` long, which of them each region is in.
+        visual_prompts: ``[R, g, g]`` bool, the region's mask on the grid of image tokens; None for
+            a view that is only segmented.
+        masks: ``[R, h, w]`` bool, the ground truth at the size of the mask logits; None where a
+            view is only described.
+    """
+
+    features: ImageFeatures
+    image: Tensor
+    visual_prompts: Tensor | None = None
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: Tensor) -> 'RegionViews':
+        """Rows by position, ``[N]`` long; one may be named more than once."""
+        return RegionViews(
+            self.features,
+            self.image[rows],
+            None if self.visual_prompts is None else self.visual_prompts[rows],
+            None if self.masks is None else self.masks[rows],
+        )
+
+
+@dataclass
 class Segmentation:
     """Masks of R regions, one per ``[SEG]``.
 

@@ -14,7 +14,7 @@ from ..losses import caption_loss, dice_loss, iou_loss, mask_bce_loss
 from ..ops.build import build
 from ..ops.mask import mask_iou, resize_masks
 from ..sa2va.sa2va import Sa2VA
-from ..structures import ImageFeatures, RegionBatch, RegionPrediction, Segmentation
+from ..structures import ImageFeatures, RegionBatch, RegionPrediction, RegionViews, Segmentation
 
 
 class Sa2VABaseTraining(BaseModel):
@@ -80,7 +80,8 @@ class Sa2VABaseTraining(BaseModel):
         text = model.embed_expressions(expressions)
         is_early = self._num_iters <= self.text_only_iters + self.mixed_iters
         with_image = self._num_iters > self.text_only_iters and (self._num_iters % 2 == 1 or not is_early)
-        result = model.segment(features, batch.image2, *text, with_image_tokens=with_image)
+        views2 = RegionViews(features, batch.image2)
+        result = model.segment(views2, text, with_image_tokens=with_image)
         masks = resize_masks(batch.masks2, result.mask_logits.shape[-2:])
         answers = result.answer_ids.expand(len(batch), -1)
         # The predicted IoU chooses among the candidates, so it has to learn the real one.
@@ -107,9 +108,8 @@ class Sa2VABaseTraining(BaseModel):
         """
         seg = (result.answer_ids == self.student.text.seg_token_id).nonzero()[0, 0]
         scores = result.answer_logits[:, seg + 1].log_softmax(-1)
-        words = self.student.text.encode_expressions(expressions).to(scores.device)
-        picked = scores.gather(1, words.ids) * words.mask
-        return -(picked.sum(1) / words.mask.sum(1)).mean()
+        words = self.student.text.encode_expressions(expressions)
+        return -torch.stack([row[ids].mean() for row, ids in zip(scores, words)]).mean()
 
     def _caption_loss(self, features: ImageFeatures, batch: RegionBatch, expressions: list[str]) -> Tensor:
         ratios = [self._caption_ratio_of(text) for text in expressions]
@@ -120,12 +120,8 @@ class Sa2VABaseTraining(BaseModel):
             expressions[i - 1] if noisy else expressions[i]
             for i, noisy in zip(rows.tolist(), torch.rand(len(rows)) < self.caption_noise_ratio)
         ]
-        scores = self.student.caption_logits(
-            features,
-            batch.image1[rows],
-            batch.visual_prompts[rows],
-            self.student.text.encode_answers(taught).to(self.student.device),
-        )
+        views1 = RegionViews(features, batch.image1[rows], batch.visual_prompts[rows])
+        scores = self.student.score(views1, self.student.text.encode_answers(taught).to(self.student.device))
         return caption_loss(scores.logits, scores.targets).mean()
 
     def _caption_ratio_of(self, text: str) -> float:

@@ -1,0 +1,49 @@
+"""Supervised by selection: the best of K captions is taught."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ...losses import caption_loss
+from ..step import Step
+from .objective import Objective
+
+
+@dataclass
+class BestOfK(Objective):
+    """Of a region's K captions, the one from which the teacher's mask is best is taught by cross-entropy.
+
+    ``loss_best`` is averaged over all described regions, those without a better caption included: it fades
+    as less is left to learn, instead of one lucky caption outweighing everything else. An empty
+    caption is never taught; one that was cut at the longest length is taught without an end.
+
+    Args:
+        weight: Of ``loss_best``.
+        margin_iou: How much better than the greedy caption the best must be.
+        min_iou: The least IoU of a caption that is worth teaching.
+    """
+
+    weight: float = 1.0
+    margin_iou: float = 0.05
+    min_iou: float = 0.5
+
+    needs_candidates = True
+
+    def teach(self, step: Step) -> None:
+        """Select and teach."""
+        if step.num_captions < 2:
+            return
+        iou, num_regions = step.candidate_iou, len(step.views1)
+        is_empty = step.candidates.is_empty().view(step.num_captions, num_regions)
+        best_iou, best = iou.masked_fill(is_empty, -1.0).max(0)
+        is_better = (best_iou > step.greedy_iou + self.margin_iou) & (best_iou >= self.min_iou)
+        step.table.log('signal/best_iou_gain', best_iou.clamp(min=0) - step.greedy_iou)
+        step.table.log('signal/taught_ratio', is_better.float())
+        step.table.log('signal/empty_best_ratio', (iou.max(0).values > best_iou).float())
+        rows = is_better.nonzero()[:, 0]
+        losses = torch.zeros(0, device=iou.device)
+        if len(rows):
+            chosen = step.candidates[best[rows] * num_regions + rows]
+            scores = step.student.score(step.views1[rows], chosen)
+            losses = caption_loss(scores.logits, scores.targets)
+        step.table.add('loss_best', losses, self.weight, count=num_regions)

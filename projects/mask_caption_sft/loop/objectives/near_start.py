@@ -1,0 +1,25 @@
+"""The captions stay near the language that the model started with."""
+
+from dataclasses import dataclass
+
+from ...losses import kl_loss
+from ..step import Step
+from .objective import Objective
+
+
+@dataclass
+class NearStart(Objective):
+    """``loss_kl``: the distribution of each token of a written caption against the model's before training.
+
+    Args:
+        weight: Of ``loss_kl``.
+    """
+
+    weight: float = 0.05
+
+    def teach(self, step: Step) -> None:
+        """Over caption and end of turn."""
+        start = step.student.score_at_start(step.views1, step.captions)
+        kl = kl_loss(step.scores.logits, start.logits, step.captions.mask)
+        step.table.add('loss_kl', kl, self.weight)
+        step.table.log('signal/kl', kl)

@@ -1,0 +1,30 @@
+"""The student's segmenter learns from the student's captions."""
+
+from dataclasses import dataclass
+
+from ..step import Step
+from .objective import Objective
+
+
+@dataclass
+class SegmentCaptions(Objective):
+    """The student segments view 2 from its own captions; no gradient flows to the text.
+
+    Args:
+        gate_iou: Only captions from which the teacher's mask reached this IoU teach; 0 lets all pass,
+            and then the teacher is not asked.
+    """
+
+    gate_iou: float = 0.5
+
+    def teach(self, step: Step) -> None:
+        """The captions that pass the gate."""
+        captions, views, datasets = step.captions, step.views2, step.datasets
+        if self.gate_iou > 0:
+            is_open = step.greedy_iou >= self.gate_iou
+            step.table.log('signal/gate_open_ratio', is_open.float())
+            rows = is_open.nonzero()[:, 0]
+            captions, views = captions[rows], views[rows]
+            datasets = [datasets[row] for row in rows.tolist()]
+        if len(views):
+            step.segment_as_student(views, step.student.embed_captions(captions.texts), datasets)

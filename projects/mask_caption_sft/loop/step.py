@@ -1,0 +1,108 @@
+"""One batch on its way through the loop: what the objectives share."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..losses import LossTable
+from ..ops.mask import mask_iou
+from ..ops.precision import without_gradient
+from ..sa2va.generation import Sampling
+from ..sa2va.sa2va import Sa2VA
+from ..structures import CaptionLogits, Captions, RegionBatch, RegionViews, TextEmbeds
+from .segmentation_losses import SegmentationLosses
+
+
+class Step:
+    """The regions of one batch in both views, and what is written and judged once for all objectives.
+
+    Nothing is computed before an objective asks for it, and nothing twice.
+
+    Args:
+        student: The model in training.
+        segmenter: The model that reads its captions: the teacher, or the student as a control.
+        batch: R regions; W of them are described, H have a human expression.
+        table: Where objectives put losses and values to log.
+        segmentation_losses: Of the student's own masks.
+        max_caption_len: The most tokens of a caption.
+        num_captions: K, captions written per described region: a greedy one, the rest sampled.
+        sampling: How.
+
+    Attributes:
+        views1, views2: Both views of the W described regions.
+        spoken1, spoken2: Both views of the H regions with a human expression.
+        expressions: H texts.
+        datasets, spoken_datasets: Names, W and H.
+    """
+
+    def __init__(
+        self,
+        student: Sa2VA,
+        segmenter: Sa2VA,
+        batch: RegionBatch,
+        table: LossTable,
+        segmentation_losses: SegmentationLosses,
+        max_caption_len: int,
+        num_captions: int,
+        sampling: Sampling,
+    ) -> None:
+        self.student, self.segmenter, self.table = student, segmenter, table
+        self.segmentation_losses = segmentation_losses
+        self.max_caption_len, self.num_captions, self.sampling = max_caption_len, num_captions, sampling
+        described = [row for row, text in enumerate(batch.expressions) if text is None]
+        spoken = [row for row, text in enumerate(batch.expressions) if text is not None]
+        both1, both2 = student.look(batch)
+        rows = torch.tensor(described, dtype=torch.long, device=batch.image1.device)
+        self.views1, self.views2 = both1[rows], both2[rows]
+        rows = torch.tensor(spoken, dtype=torch.long, device=batch.image1.device)
+        self.spoken1, self.spoken2 = both1[rows], both2[rows]
+        self.expressions = [str(batch.expressions[row]) for row in spoken]
+        self.datasets = [batch.datasets[row] for row in described]
+        self.spoken_datasets = [batch.datasets[row] for row in spoken]
+
+    @cached_property
+    def candidates(self) -> Captions:
+        """K * W captions: the greedy ones of all regions, then the sampled ones, without gradient."""
+        return self.student.describe(self.views1, self.max_caption_len, self.num_captions, self.sampling)
+
+    @cached_property
+    def captions(self) -> Captions:
+        """W greedy captions."""
+        return self.candidates[torch.arange(len(self.views1), device=self.views1.image.device)]
+
+    @cached_property
+    def scores(self) -> CaptionLogits:
+        """The student's scores of the greedy captions, with gradient."""
+        return self.student.score(self.views1, self.captions)
+
+    @cached_property
+    @without_gradient()
+    def candidate_iou(self) -> Tensor:
+        """``[K, W]``: IoU of the segmenter's mask in view 2 from each caption; equal texts run once."""
+        rows = torch.arange(len(self.views2)).repeat(self.num_captions).tolist()
+        cases = list(zip(rows, self.candidates.texts))
+        distinct = list(dict.fromkeys(cases))
+        found = self._iou_of(
+            torch.tensor([row for row, _ in distinct], device=self.views2.image.device),
+            self.segmenter.embed_captions([text for _, text in distinct]),
+        )
+        position = {case: i for i, case in enumerate(distinct)}
+        return found[[position[case] for case in cases]].view(self.num_captions, len(self.views2))
+
+    def _iou_of(self, rows: Tensor, texts: TextEmbeds) -> Tensor:
+        views = self.views2[rows]
+        assert views.masks is not None
+        return mask_iou(self.segmenter.segment(views, texts).mask_logits > 0, views.masks)
+
+    @property
+    def greedy_iou(self) -> Tensor:
+        """``[W]``: IoU from the greedy captions."""
+        return self.candidate_iou[0]
+
+    def segment_as_student(
+        self, views: RegionViews, texts: TextEmbeds, datasets: list[str], iou_weight: float = 0.0
+    ) -> None:
+        """Teach the student's segmenter the masks of N regions from N texts."""
+        result = self.student.segment(views, texts)
+        self.segmentation_losses.teach(self.table, result, views, datasets, iou_weight)
