@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
+
+from tests.real_tokenizer import real_tokenizer as build_real_tokenizer
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -29,3 +32,9 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'{SHARED} is not on this machine')
     return SHARED
+
+
+@pytest.fixture(scope='session')
+def real_tokenizer() -> PreTrainedTokenizerFast:
+    """Sa2VA-4B's own vocabulary; not to be changed."""
+    return build_real_tokenizer()

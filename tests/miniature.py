@@ -25,7 +25,10 @@ LORA = dict(r=4, lora_alpha=8, lora_dropout=0.0)
 
 
 def miniature_sa2va(seed: int = 0, **kwargs) -> Sa2VA:
-    """LoRA is made to matter: its second matrix, zero at the start, gets small values."""
+    """LoRA is made to matter: its second matrix, zero at the start, gets small values.
+
+    With ``tokenizer=real_tokenizer()`` it reads and writes the 4B's own tokens.
+    """
     model = new_sa2va(seed, SIZES, **{'lora': LORA, **kwargs})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -15,7 +15,7 @@ PYTHON=${PYTHON:-python3}
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 
 files=(requirements.txt requirements-xtuner.txt)
-[ "${1:-}" = dev ] && files+=(requirements-dev.txt)
+[ "${1:-}" = dev ] && files+=(requirements-dev.txt requirements-vocabulary.txt)
 # One stamp for the files that were installed: a second call with the same files is instant.
 stamp="$VENV/.installed-$(cat "${files[@]}" | sha256sum | cut -c1-16)"
 if [ ! -e "$stamp" ]; then
@@ -26,6 +26,7 @@ if [ ! -e "$stamp" ]; then
     "$VENV/bin/pip" install --quiet --no-deps -r requirements-xtuner.txt
     if [ "${1:-}" = dev ]; then
         "$VENV/bin/pip" install --quiet -r requirements-dev.txt
+        "$VENV/bin/pip" install --quiet --no-deps -r requirements-vocabulary.txt
     fi
     # mmengine asks for opencv-python, which needs libGL; a server without it takes the headless build.
     "$VENV/bin/python" -c 'import cv2' 2>/dev/null || {

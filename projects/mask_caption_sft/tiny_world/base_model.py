@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import PreTrainedTokenizerFast, Qwen2TokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2TokenizerFast
 
 from ..checkpoints.released import save_released
 from ..ops import prompts
@@ -140,12 +140,22 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def new_sa2va(seed: int = 0, sizes: dict[str, Any] | None = None, **kwargs: Any) -> Sa2VA:
+def new_sa2va(
+    seed: int = 0,
+    sizes: dict[str, Any] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **kwargs: Any,
+) -> Sa2VA:
     """A small Sa2VA with Xavier-initialised weights; ``kwargs`` go to :class:`Sa2VA`.
 
     The usual standard deviation of 0.02 is far too small at these widths.
+
+    Args:
+        seed: Of the weights.
+        sizes: Replaces some of ``TINY_SIZES``.
+        tokenizer: Instead of :func:`tiny_tokenizer`; the model gets as many tokens.
     """
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer() if tokenizer is None else tokenizer
     torch.manual_seed(seed)
     model = Sa2VA(config=tiny_config(len(tokenizer), sizes), tokenizer=tokenizer, **kwargs)
     xavier_init(model)
