@@ -72,7 +72,7 @@ def test_half_precision_weights_give_a_float32_model(base):
     ('change', 'message'),
     [
         (lambda t: t.pop('mlp1.1.weight'), r'missing: mlp1\.1\.weight'),
-        (lambda t: t.update(strange=torch.zeros(1)), r'no entry in models/key_map\.py: strange'),
+        (lambda t: t.update(strange=torch.zeros(1)), r'no entry in checkpoints/key_map\.py: strange'),
         (
             lambda t: t.update({'mlp1.1.bias': torch.zeros(3)}),
             r'another shape: .*linear_1\.bias \(3,\) for',

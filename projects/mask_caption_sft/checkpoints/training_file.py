@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
 
 from .trained_tensors import TrainedTensors, from_ours, from_upstream
 
 
 def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read NumPy scalars, which MMEngine stores beside tensors.
+    """Let ``torch.load(weights_only=True)`` read what MMEngine stores beside tensors: log histories
+    (as upstream's trainer leaves them) and the NumPy arrays and scalars in them.
 
     Nothing that could run code is allowed; the check stays on for files from elsewhere.
     """
-    names: list = [numpy_core.scalar, np.dtype]
+    names: list = [HistoryBuffer, np.ndarray, np.dtype]
     names += [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u1', '?')]
+    for function in (numpy_core.scalar, numpy_core._reconstruct):
+        names += [function, (function, f'numpy.core.multiarray.{function.__name__}')]  # NumPy 2, NumPy 1
     torch.serialization.add_safe_globals(names)
 
 
@@ -26,8 +30,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file is truncated, or holds anything that would run code.
+        ValueError: It is a folder, as DeepSpeed writes them; the file is truncated, or holds
+            anything that would run code.
     """
+    if Path(path).is_dir():
+        raise ValueError(
+            f'{path} is a folder, not a file: DeepSpeed writes checkpoints so. Join it into one file with '
+            'zero_to_fp32.py, which DeepSpeed leaves beside it, and give that file.'
+        )
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist.')
     allow_checkpoint_globals()
