@@ -6,19 +6,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
 
 from .trained_tensors import TrainedTensors, from_ours, from_upstream
 
 
+class _UnreadLog:
+    """Stands in for MMEngine's ``HistoryBuffer``, which upstream's checkpoints hold and we do not read."""
+
+
+def _unread_method(owner: type, name: str) -> None:
+    """Stands in for ``getattr``, with which a ``HistoryBuffer`` is stored with its statistics."""
+
+
 def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read what MMEngine stores beside tensors: log histories
-    (as upstream's trainer leaves them) and the NumPy arrays and scalars in them.
+    """Let ``torch.load(weights_only=True)`` read the NumPy arrays and scalars that MMEngine stores.
 
     Nothing that could run code is allowed; the check stays on for files from elsewhere.
     """
-    names: list = [HistoryBuffer, np.ndarray, np.dtype]
+    names: list = [np.ndarray, np.dtype]
     names += [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u1', '?')]
     for function in (numpy_core.scalar, numpy_core._reconstruct):
         names += [function, (function, f'numpy.core.multiarray.{function.__name__}')]  # NumPy 2, NumPy 1
@@ -26,7 +32,7 @@ def allow_checkpoint_globals() -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Content of a ``.pth``, with tensors and plain values only.
+    """Content of a ``.pth``, with tensors and plain values only; of the logs in upstream's, nothing.
 
     Raises:
         FileNotFoundError: No such file.
@@ -41,8 +47,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist.')
     allow_checkpoint_globals()
+    log: list = [
+        (_UnreadLog, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_unread_method, 'builtins.getattr'),
+    ]
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        with torch.serialization.safe_globals(log):
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         first_line = str(error).splitlines()[0]
         raise ValueError(f'{path} cannot be read as a checkpoint ({first_line}).') from error
