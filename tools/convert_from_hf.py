@@ -1,10 +1,12 @@
 """Writes a directory in the released layout as upstream's training `.pth` (its `pretrained_pth`).
 
     python tools/convert_from_hf.py --model_path OUT --output_path sa2va_4b_ours.pth
+    python tools/convert_from_hf.py --model_path OUT --output_path sa2va_4b_ours.pth --trainer v2
 
-The names are those of upstream's trainer: `mllm.model...`, its language model wrapped by LoRA (the weights
-under LoRA are `base_layer`; merged LoRA is part of them, fresh LoRA starts at zero). --no-lora writes the
-names of a trainer without LoRA.
+The names are those that upstream's trainer has when it loads the file. v1 (`projects/llava_sam2`, where the
+config of Sa2VA-4B is) has wrapped its language model by LoRA by then: the weights under LoRA are
+`base_layer`; merged LoRA is part of them, fresh LoRA starts at zero. v2 (`projects/sa2va`) loads first and
+wraps afterwards, so its names are plain; they also fit v1 without LoRA.
 """
 
 import _root  # noqa: F401
@@ -15,7 +17,7 @@ from pathlib import Path
 import torch
 
 from projects.mask_caption_sft.engine.atomic_backend import AtomicBackend
-from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
+from projects.mask_caption_sft.checkpoints.upstream_file import TRAINERS, upstream_state
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--model_path', '--model-path', required=True, help='directory in the released layout'
     )
     parser.add_argument('--output_path', '--output-path', type=Path, required=True, help='the .pth to write')
-    parser.add_argument('--no-lora', action='store_true', help='for a trainer without LoRA')
+    parser.add_argument('--trainer', choices=TRAINERS, default='v1', help='which of upstream (default: v1)')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
     return parser.parse_args()
 
@@ -36,12 +38,13 @@ def main() -> None:
     if args.output_path.exists() and not args.overwrite:
         sys.exit(f'error: {args.output_path} exists. Choose another --output_path, or pass --overwrite.')
     try:
-        state = upstream_state(args.model_path, with_lora=not args.no_lora)
+        state = upstream_state(args.model_path, args.trainer)
         with AtomicBackend().replacing(args.output_path) as temporary:
             torch.save({'state_dict': state, 'meta': {'converted_from': args.model_path}}, temporary)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
-    print(f'Wrote {args.output_path}: {len(state)} tensors.')
+    print(f"Wrote {args.output_path}: {len(state)} tensors for upstream's trainer {args.trainer}.")
+    print('The trainer of the other version would pass over most of them without a word (--trainer).')
 
 
 if __name__ == '__main__':

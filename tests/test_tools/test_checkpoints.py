@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.workplace import ROOT
 
@@ -43,11 +44,34 @@ def test_the_export_is_validated_like_any_released_checkpoint(exported):
 
 
 def test_the_export_becomes_upstreams_training_file(exported):
-    exported.call(*tool('convert_from_hf.py', '--model_path', 'exported', '--output_path', 'ours.pth'))
+    command = tool('convert_from_hf.py', '--model_path', 'exported', '--output_path', 'ours.pth')
+    assert "for upstream's trainer v1" in exported.call(*command).stdout
     state = torch.load(exported.folder / 'ours.pth', weights_only=True)['state_dict']
     assert 'mllm.model.language_model.base_model.model.lm_head.weight' in state
-    again = tool('convert_from_hf.py', '--model_path', 'exported', '--output_path', 'ours.pth')
-    assert 'ours.pth exists' in exported.call(*again, check=False).stderr
+    assert 'ours.pth exists' in exported.call(*command, check=False).stderr
+    assert "for upstream's trainer v2" in exported.call(*command, '--overwrite', '--trainer', 'v2').stdout
+    state = torch.load(exported.folder / 'ours.pth', weights_only=True)['state_dict']
+    assert 'mllm.model.language_model.lm_head.weight' in state
+
+
+def test_upstreams_training_file_is_read_over_a_base(exported):
+    """Of either trainer: what we write for it comes back."""
+    for trainer in ('v1', 'v2'):
+        args = ['--model_path', 'exported', '--output_path', f'{trainer}.pth', '--trainer', trainer]
+        exported.call(*tool('convert_from_hf.py', *args))
+        args = [
+            '--model_path',
+            f'{trainer}.pth',
+            '--base',
+            'data/tiny_world/sa2va_tiny',
+            '--output_dir',
+            trainer,
+        ]
+        exported.call(*tool('convert_to_hf.py', *args))
+        found, expected = (
+            load_file(exported.folder / d / 'model.safetensors') for d in (trainer, 'exported')
+        )
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_a_mask_becomes_a_caption_of_our_checkpoint_and_of_its_export(exported, picture):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .config import read_config
-from .released import ReleasedWeights
+from .released import ReleasedWeights, write_safetensors
+from .tied_embeddings import with_tied_head
 from .trained_tensors import TrainedTensors
 
 #: What the report sums up, by the beginning or a part of released names.
@@ -62,7 +62,9 @@ def export(
     """Write ``out_dir`` in the released layout and return the changes by group.
 
     LoRA is merged in float32 and the result cast to the base's dtype. Everything
-    else is the base's own: untouched shards and the other files byte for byte.
+    else is the base's own: untouched shards and the other files byte for byte. If the base
+    ties its embeddings to its output matrix and they were trained, every stored name of the
+    two gets the new value.
     The directory appears under its name only when it is complete.
 
     Args:
@@ -81,13 +83,14 @@ def export(
         OSError: There is no space left. Nothing is left behind.
     """
     base, out_dir = Path(base), Path(out_dir)
-    read_config(base)
-    weights = ReleasedWeights(base)
+    config, weights = read_config(base), ReleasedWeights(base)
+    trained = with_tied_head(trained, config, weights.keys(), 'the checkpoint')
     unknown = sorted(trained.names() - set(weights.keys()))
     if unknown:
         raise ValueError(
             f'{len(unknown)} trained tensors are not in {base} ({", ".join(unknown[:5])}): the checkpoint '
-            'was trained on another base. Give the right one with --base.'
+            'was trained on another base, or has a part that the released layout has no place for. '
+            'Give the right base with --base.'
         )
     with _written_whole(out_dir, _size(base), overwrite) as folder:
         changes = _write_weights(weights, trained, folder)
@@ -116,7 +119,7 @@ def _write_weights(weights: ReleasedWeights, trained: TrainedTensors, folder: Pa
                 raise ValueError(f'{key} is not finite after training. Export an earlier checkpoint.')
             changes[_group(key)].add(tensors[key], value)
             tensors[key] = value.contiguous()
-        save_file(tensors, folder / shard, metadata=weights.metadata(shard) or {'format': 'pt'})
+        write_safetensors(tensors, folder / shard, weights.metadata(shard))
     return dict(changes)
 
 
@@ -129,7 +132,7 @@ def _copy_other_files(base: Path, folder: Path, shards: set[str]) -> None:
         if path.name in shards:
             continue
         if path.is_dir():
-            shutil.copytree(path, folder / path.name)
+            shutil.copytree(path, folder / path.name, copy_function=shutil.copyfile)
         else:
             name = 'README_base.md' if path.name == 'README.md' else path.name
             shutil.copyfile(path, folder / name)

@@ -149,6 +149,11 @@ _RENAMED_PATTERNS = [(_pattern(released), native) for released, native in RENAME
 _SPLIT_PATTERNS = [(_pattern(released), native) for released, native in SPLIT]
 
 
+def plain_name(name: str) -> str:
+    """A parameter's name as it is without peft's wrapper around linear layers."""
+    return name.replace('.base_layer.', '.')
+
+
 def is_unused(released_key: str) -> bool:
     """True for a tensor of SAM 2's video memory, which is copied but never loaded."""
     return any(released_key.startswith(prefix) for prefix in UNUSED)

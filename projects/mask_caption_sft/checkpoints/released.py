@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .key_map import entries_for, entry_for_native
+from .key_map import entries_for, entry_for_native, plain_name
+from .tied_embeddings import warn_if_untied
 
 _INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
 #: SAM 2's positional embedding is a buffer, held twice.
@@ -117,7 +119,8 @@ def native_tensors(
 def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Copy tensors into the model; every parameter must be given, and fit.
 
-    LoRA parameters are left alone: they are not in a released checkpoint.
+    LoRA parameters are left alone: they are not in a released checkpoint. Of a parameter with
+    two names, which only the output matrix of tied embeddings is, the first name is read.
 
     Raises:
         ValueError: Lists what is missing, what does not exist, and what differs in shape.
@@ -125,8 +128,12 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     targets: dict[str, Tensor] = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     targets[_POSITIONS] = model.get_buffer(_POSITIONS)
     targets = {name: target for name, target in targets.items() if 'lora_' not in name}
-    surplus, misfits, seen = [], [], set()
+    named_again = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
+    surplus, misfits, seen, unread = [], [], set(), {}
     for name, tensor in tensors:
+        if name not in targets and name in named_again:
+            unread[name] = tensor
+            continue
         if name not in targets:
             surplus.append(name)
             continue
@@ -146,6 +153,8 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     ]  # fmt: skip
     if problems:
         raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
+    for name, tensor in unread.items():
+        warn_if_untied(named_again[name].detach(), tensor, where)
     model.get_buffer(_POSITIONS_AGAIN).copy_(model.get_buffer(_POSITIONS))
 
 
@@ -154,13 +163,18 @@ def _released_name(native: str) -> str:
     return native if entry is None else ' and '.join(entry.released)
 
 
-def plain_name(name: str) -> str:
-    """A parameter's name as it is without peft's wrapper around linear layers."""
-    return name.replace('.base_layer.', '.')
+def write_safetensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """``save_file``, but with the mode that any new file gets; its own is 0600 whatever the umask."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata=metadata or {'format': 'pt'})
+    path.chmod(stat.S_IMODE(mode))
 
 
 def save_released(model: nn.Module, out_dir: str | Path, dtype: torch.dtype | None = None) -> None:
     """Write all weights of a model (without LoRA) in the released layout, one file.
+
+    Tied embeddings are written once, as transformers writes them.
 
     Args:
         model: A ``Sa2VA``.
@@ -185,7 +199,7 @@ def save_released(model: nn.Module, out_dir: str | Path, dtype: torch.dtype | No
             tensors[name] = tensor.detach().to('cpu', dtype or tensor.dtype).contiguous().clone()
     target = Path(out_dir) / _SINGLE
     temporary = target.with_suffix('.tmp')
-    save_file(dict(sorted(tensors.items())), temporary, metadata={'format': 'pt'})
+    write_safetensors(dict(sorted(tensors.items())), temporary)
     temporary.replace(target)
 
 

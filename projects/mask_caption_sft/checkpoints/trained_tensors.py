@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .key_map import entry_for_native
-from .released import plain_name
+from .key_map import entry_for_native, plain_name
 
 #: Modules of the language model that carry LoRA, as upstream's trainer wraps them.
 LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 _LORA = '.lora_{}.default.weight'
 _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
+#: peft's copy of a module that is trained whole, and the frozen module it stands in for.
+_TRAINED_COPY, _FROZEN_TWIN = '.modules_to_save.default.', '.original_module.'
 _FUSER = 'memory_encoder.fuser.'
 
 
@@ -77,11 +78,19 @@ def from_ours(state: dict[str, Tensor], side: str, scaling: float | None) -> Tra
 def from_upstream(state: dict[str, Tensor], scaling: float) -> TrainedTensors:
     """Of upstream's training checkpoint (``.pth`` with ``mllm.model...`` names).
 
+    Both of its trainers are read: v1 (``projects/llava_sam2``) names embeddings and output matrix
+    like any tensor, v2 (``projects/sa2va``) as peft's ``modules_to_save``. What either has beside
+    the trained tensors, up to a whole model, replaces the base's as well.
+
     Args:
         state: Its ``state_dict``; with or without embeddings and output matrix.
         scaling: ``lora_alpha / r``, which such a file does not hold.
     """
-    named = ((_without_lora(upstream_to_released(name)), name, tensor) for name, tensor in state.items())
+    named = (
+        (_without_lora(upstream_to_released(name)), name, tensor)
+        for name, tensor in state.items()
+        if _FROZEN_TWIN not in name
+    )
     return _collect(named, scaling)
 
 
@@ -89,10 +98,12 @@ def upstream_to_released(name: str) -> str:
     """A name of upstream's training checkpoints in the released layout.
 
     ``mllm.model.language_model.base_model.model.X`` -> ``language_model.X``, with or
-    without peft's wrapper; one factor of SAM 2's memory has another name there.
+    without peft's wrappers; one factor of SAM 2's memory is ``gamma`` there and ``g_weight``
+    in the released layout.
     """
     name = plain_name(name.removeprefix('mllm.model.')).replace(_UPSTREAM_WRAPPER, 'language_model.')
-    return name.replace('.g_weight', '.gamma') if _FUSER in name else name
+    name = name.replace(_TRAINED_COPY, '.')
+    return name.replace('.gamma', '.g_weight') if _FUSER in name else name
 
 
 def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
@@ -100,11 +111,11 @@ def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
 
     Args:
         name: In the released layout.
-        lora_targets: Modules that carry LoRA in that trainer, whose own weight is
-            ``base_layer`` there; None for a trainer without LoRA.
+        lora_targets: Modules that carry LoRA when that trainer loads the file, whose own
+            weight is ``base_layer`` then; None for a trainer that loads it without LoRA.
     """
     if _FUSER in name:
-        return name.replace('.gamma', '.g_weight')
+        return name.replace('.g_weight', '.gamma')
     if not name.startswith(('language_model.', 'mlp1.', 'vision_model.')):
         return name
     if lora_targets is None or not name.startswith('language_model.'):

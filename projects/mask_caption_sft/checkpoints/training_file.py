@@ -11,28 +11,49 @@ from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pic
 from .trained_tensors import TrainedTensors, from_ours, from_upstream
 
 
+class _UnreadLog:
+    """Stands in for MMEngine's ``HistoryBuffer``, which upstream's checkpoints hold and we do not read."""
+
+
+def _unread_method(owner: type, name: str) -> None:
+    """Stands in for ``getattr``, with which a ``HistoryBuffer`` is stored with its statistics."""
+
+
 def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read NumPy scalars, which MMEngine stores beside tensors.
+    """Let ``torch.load(weights_only=True)`` read the NumPy arrays and scalars that MMEngine stores.
 
     Nothing that could run code is allowed; the check stays on for files from elsewhere.
     """
-    names: list = [numpy_core.scalar, np.dtype]
+    names: list = [np.ndarray, np.dtype]
     names += [type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'u1', '?')]
+    for function in (numpy_core.scalar, numpy_core._reconstruct):
+        names += [function, (function, f'numpy.core.multiarray.{function.__name__}')]  # NumPy 2, NumPy 1
     torch.serialization.add_safe_globals(names)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Content of a ``.pth``, with tensors and plain values only.
+    """Content of a ``.pth``, with tensors and plain values only; of the logs in upstream's, nothing.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file is truncated, or holds anything that would run code.
+        ValueError: It is a folder, as DeepSpeed writes them; the file is truncated, or holds
+            anything that would run code.
     """
+    if Path(path).is_dir():
+        raise ValueError(
+            f'{path} is a folder, not a file: DeepSpeed writes checkpoints so. Join it into one file with '
+            'zero_to_fp32.py, which DeepSpeed leaves beside it, and give that file.'
+        )
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist.')
     allow_checkpoint_globals()
+    log: list = [
+        (_UnreadLog, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_unread_method, 'builtins.getattr'),
+    ]
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        with torch.serialization.safe_globals(log):
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         first_line = str(error).splitlines()[0]
         raise ValueError(f'{path} cannot be read as a checkpoint ({first_line}).') from error

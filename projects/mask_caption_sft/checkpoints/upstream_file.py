@@ -6,17 +6,25 @@ from torch import Tensor
 
 from .config import read_config
 from .released import ReleasedWeights
+from .tied_embeddings import EMBEDDINGS, HEAD, is_tied
 from .trained_tensors import LORA_TARGETS, released_to_upstream
 
+#: Upstream's trainers, and the modules whose names LoRA has changed when each loads its ``pretrained_pth``:
+#: v1 (``projects/llava_sam2``) wraps its language model first, v2 (``projects/sa2va``) afterwards.
+TRAINERS: dict[str, list[str] | None] = {'v1': LORA_TARGETS, 'v2': None}
 
-def upstream_state(model_dir: str | Path, with_lora: bool = True) -> dict[str, Tensor]:
-    """Every tensor of a released checkpoint, named as upstream's trainer names it.
+
+def upstream_state(model_dir: str | Path, trainer: str = 'v1') -> dict[str, Tensor]:
+    """Every tensor of a released checkpoint, named as upstream's trainer has it when it loads the file.
+
+    Both trainers load with ``strict=False``: a name they do not have is passed over without a word.
 
     Args:
         model_dir: Directory in the released layout.
-        with_lora: That trainer wraps its language model with LoRA.
+        trainer: A key of ``TRAINERS``. The names of ``'v2'`` are also those of a v1 without LoRA.
     """
-    read_config(model_dir)
-    weights = ReleasedWeights(model_dir)
-    targets = LORA_TARGETS if with_lora else None
-    return {released_to_upstream(name, targets): tensor for name, tensor in weights.items()}
+    config, weights = read_config(model_dir), ReleasedWeights(model_dir)
+    tensors = dict(weights.items())
+    if is_tied(config):
+        tensors[HEAD] = tensors[EMBEDDINGS]  # the trainer has the one matrix under both names
+    return {released_to_upstream(name, TRAINERS[trainer]): tensor for name, tensor in tensors.items()}

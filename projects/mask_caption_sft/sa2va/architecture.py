@@ -16,6 +16,8 @@ from transformers import (
     Sam2VisionConfig,
 )
 
+from ..checkpoints.tied_embeddings import is_tied
+
 #: SAM 2's hiera-large, which every released Sa2VA uses; ``config.json`` does not repeat it.
 HIERA_LARGE: dict[str, Any] = {
     'embed_dim': 144,
@@ -56,6 +58,7 @@ def build_mllm(config: dict[str, Any], image_token_id: int) -> InternVLForCondit
             image_token_id=image_token_id,
             image_seq_length=int((size // patch * ratio) ** 2),
             downsample_ratio=ratio,
+            tie_word_embeddings=is_tied(config),  # transformers 5 reads it here, 4 in text_config
         )
     )
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checkpoints.config import read_config
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
+from ..checkpoints.tied_embeddings import with_tied_head
 from ..checkpoints.training_file import check_fingerprint, find_base, read_checkpoint, trained_tensors
 from .sa2va import Sa2VA
 
@@ -26,6 +28,7 @@ def load_trained(path: str | Path, base: str | None = None, side: str = 'student
     model, weights = Sa2VA(base, **kwargs), ReleasedWeights(base)
     check_fingerprint(checkpoint, base, weights.fingerprint())
     trained = trained_tensors(checkpoint, side, scaling=1.0)
+    trained = with_tied_head(trained, read_config(base), weights.keys(), str(path))
 
     def read(name: str) -> Tensor:
         return trained.apply(name, weights[name]) if name in trained.names() else weights[name]

@@ -17,6 +17,7 @@ from .scene import COLORS, SHAPES
 TINY_SIZES: dict[str, Any] = {
     'image_size': 168, 'vit_width': 96, 'vit_layers': 3, 'llm_width': 160, 'llm_layers': 4,
     'grounding_size': 128, 'grounding_embed_dim': 24, 'grounding_width': 64,
+    'tie_word_embeddings': False,
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def tiny_config(vocab_size: int, sizes: dict[str, Any] | None = None) -> dict[st
             'max_position_embeddings': 2048,
             'vocab_size': vocab_size,
             'rope_theta': 10000.0,
-            'tie_word_embeddings': False,
+            'tie_word_embeddings': size['tie_word_embeddings'],
             'use_cache': True,
         },
         'vision_config': {
