@@ -148,7 +148,7 @@ def test_the_model_card_tells_base_data_steps_losses_and_licence(base, checkpoin
 
 
 def test_read_and_written_without_training_every_tensor_is_identical(base, tmp_path):
-    state = MaskCaptionSFT(sa2va=dict(base=str(base))).state_dict()  # no LoRA: the base's own values
+    state = MaskCaptionSFT(dict(base=str(base)), {}).state_dict()  # no LoRA: the base's own values
     torch.save(dict(state_dict=state, meta=dict(sa2va=dict(base=str(base)))), tmp_path / 'iter_0.pth')
     with pytest.raises(ValueError, match='Nothing differs from the base'):
         convert(arguments(tmp_path / 'iter_0.pth', tmp_path / 'out'))
@@ -162,7 +162,7 @@ def test_read_and_written_without_training_every_tensor_is_identical(base, tmp_p
 
 
 def test_fresh_lora_changes_nothing(base):
-    state = MaskCaptionSFT(sa2va=dict(base=str(base), lora=LORA)).state_dict()
+    state = MaskCaptionSFT(dict(base=str(base), lora=LORA), {}).state_dict()
     trained = trained_tensors(dict(state_dict=state, meta=dict(sa2va=dict(lora_scaling=2.0))), 'student', 0.0)
     before = tensors_of(base)
     assert trained.lora

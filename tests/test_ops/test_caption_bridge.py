@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.ops.caption_bridge import soft_tokens, straight_through
+from projects.mask_caption_sft.ops.caption_bridge import TokenTwins, soft_tokens, straight_through
 
 EMBEDDING = torch.tensor([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]])
 
@@ -34,13 +34,35 @@ def test_a_banned_token_takes_no_part():
     torch.testing.assert_close(text, torch.tensor([[[0.5, 0.5]]]))
 
 
-def test_the_first_token_is_read_with_its_leading_space():
-    logits = torch.tensor([[[50.0, 0.0, 0.0], [50.0, 0.0, 0.0]]])
-    spaced = torch.tensor([2, 1, 2])  # token 0 is read as token 2
-    text = soft_tokens(logits, EMBEDDING, 1.0, 3, first_token_map=spaced)
-    torch.testing.assert_close(text, EMBEDDING[torch.tensor([[2, 0]])])
-    exact = straight_through(logits, torch.tensor([[0, 0]]), EMBEDDING, 1.0, spaced)
-    torch.testing.assert_close(exact, EMBEDDING[torch.tensor([[2, 0]])])
+#: At the first position token 0 is read as token 2; where letters are shared token 1 is read as token 0.
+TWINS = TokenTwins(
+    first=torch.tensor([2, 1, 0]), last=torch.tensor([0, 0, 2]), shared=torch.tensor([[False, False, True]])
+)
+
+
+@pytest.mark.parametrize(
+    ('ids', 'shared', 'read'),
+    [
+        ([0, 0, 1], [False, False, True], [2, 0, 0]),
+        ([0, 1, 1], [False, False, False], [2, 1, 1]),
+        ([1], [True], [2]),  # first and last in one: without the marker's letters, then behind a space
+    ],
+)
+def test_tokens_are_read_as_their_twins(ids, shared, read):
+    twins = TokenTwins(TWINS.first, TWINS.last, torch.tensor([shared]))
+    ids, read = torch.tensor([ids]), torch.tensor([read])
+    assert torch.equal(twins.read(ids), read)
+    logits = 50.0 * torch.nn.functional.one_hot(ids, 3).float()
+    torch.testing.assert_close(soft_tokens(logits, EMBEDDING, 1.0, 3, twins), EMBEDDING[read])
+    torch.testing.assert_close(straight_through(logits, ids, EMBEDDING, 1.0, twins), EMBEDDING[read])
+    logits.requires_grad_()
+    texts = (
+        straight_through(logits, ids, EMBEDDING, 20.0, twins),
+        soft_tokens(logits, EMBEDDING, 20.0, 3, twins),
+    )
+    gradients = [torch.autograd.grad(text.sum(), logits)[0] for text in texts]
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients)
 
 
 def test_straight_through_is_exactly_the_caption_forward():

@@ -24,7 +24,7 @@ model = dict(
     sampling=dict(temperature=1.0, top_k=0, top_p=1.0),
     objectives=dict(
         # What teaches new words (docs/results.md): the caption from which the teacher finds the object best.
-        best_of_k=dict(type=BestOfK, weight=1.0, margin_iou=0.05, min_iou=0.5),
+        best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
         # The mask loss through the EMA teacher, on every caption.
         teacher_iou=dict(
             type=TeacherIoU, bridge=dict(type=SoftTokenBridge, temperature=0.5, top_k=50), iou_weight=1.0
