@@ -79,22 +79,22 @@ def miniature_model(**kwargs) -> MaskCaptionSFT:
     return MaskCaptionSFT(sa2va=sa2va, **{**settings, **kwargs})
 
 
-def miniature_view(name: str, num_regions: int = 1, seed: int = 0) -> View:
+def miniature_view(name: str, num_regions: int = 1, seed: int = 0, num_tiles: int = 1) -> View:
     generator = torch.Generator().manual_seed(seed)
     masks = torch.zeros(num_regions, 32, 32, dtype=torch.bool)
     prompts = torch.zeros(num_regions, 2, 2, dtype=torch.bool)
     for i in range(num_regions):
         masks[i, 4 * i : 4 * i + 12, 4 : 4 + 12] = True
         prompts[i].view(-1)[i % 4] = True
-    pixels = torch.randn(1, 3, 56, 56, generator=generator)
+    pixels = torch.randn(num_tiles, 3, 56, 56, generator=generator)
     raw = torch.randint(0, 256, (3, 128, 128), generator=generator, dtype=torch.uint8)
     return View(name, pixels, raw, prompts, masks)
 
 
 def miniature_sample(
-    name: str, expressions: list[str | None], dataset: str = 'sav', seed: int = 0
+    name: str, expressions: list[str | None], dataset: str = 'sav', seed: int = 0, num_tiles: int = 1
 ) -> RegionSample:
-    views = [miniature_view(f'{name}#{i}', len(expressions), seed=10 * seed + i) for i in (1, 2)]
+    views = [miniature_view(f'{name}#{i}', len(expressions), 10 * seed + i, num_tiles) for i in (1, 2)]
     return RegionSample(dataset, name, views[0], views[1], expressions)
 
 

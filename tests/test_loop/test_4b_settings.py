@@ -1,0 +1,223 @@
+"""The 4B run's own settings on a miniature: everything the tiny run leaves out, at once.
+
+bf16 autocast, activation checkpointing, four iterations per update, LoRA dropout, sampled points, images of
+different numbers of tiles, K captions, the real vocabulary, two ranks. Only the thresholds on IoU are
+lowered: no mask of random weights reaches them, and then nothing would be taught.
+"""
+
+import copy
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+
+from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.loop.step import Step
+from projects.mask_caption_sft.ops.precision import without_gradient
+from tests.miniature import miniature_batch, miniature_sa2va, miniature_sample
+
+CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
+#: The least cosine between bf16's gradient and float32's over a group's tensors. Measured: LoRA 0.999,
+#: projector 0.998, mask decoder 0.996, text_hidden_fcs 0.993.
+GROUPS = {'lora_': 0.98, 'multi_modal_projector': 0.98, 'mask_decoder': 0.98, 'text_hidden_fcs': 0.97}
+
+
+def miniature_4b(tokenizer: Any = None) -> MaskCaptionSFT:
+    """The model that the 4B config declares, with a few thousand weights; a small vocabulary by default."""
+    settings = copy.deepcopy(CONFIG.model)
+    declared = settings.pop('sa2va')
+    assert declared['activation_checkpointing']
+    assert declared['lora']['lora_dropout'] == 0.05
+    settings.pop('type')
+    settings['objectives']['best_of_k'].update(margin_iou=-1.0, min_iou=0.0)
+    settings['objectives']['segment_captions'].update(gate_iou=1e-6)
+    sa2va = miniature_sa2va(
+        tokenizer=tokenizer,
+        lora=dict(r=4, lora_alpha=8, lora_dropout=declared['lora']['lora_dropout']),
+        activation_checkpointing=True,
+    )
+    return MaskCaptionSFT(sa2va, **settings).train()
+
+
+def batch_of(number: int):
+    """Two images of 3 and 1 tiles, two regions without a text and one with."""
+    return collate_regions(
+        [
+            miniature_sample(f'a{number}', [None, None], 'sa1b', seed=2 * number, num_tiles=3),
+            miniature_sample(f'b{number}', ['a red shirt.'], 'refcoco', seed=2 * number + 1),
+        ]
+    )['batch']
+
+
+class CPUAmpOptimWrapper(OptimWrapper):
+    """MMEngine's ``AmpOptimWrapper`` as it is on a GPU; that class refuses a CPU."""
+
+    @contextmanager
+    def optim_context(self, model):
+        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
+            yield
+
+
+def wrapper_for(model) -> OptimWrapper:
+    declared = CONFIG.optim_wrapper
+    trained = [p for p in model.parameters() if p.requires_grad]
+    wrapper = CPUAmpOptimWrapper(
+        torch.optim.AdamW(trained, lr=1e-3),
+        accumulative_counts=declared.accumulative_counts,
+        clip_grad=dict(declared.clip_grad),
+    )
+    wrapper.initialize_count_status(model, 0, 100)
+    return wrapper
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def gradients(model: MaskCaptionSFT, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    """Of one batch, with the same captions, dropout and points whatever the precision."""
+    torch.manual_seed(0)
+    batch = batch_of(0)
+    with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
+        total, _ = model.parse_losses(model.loss(batch))
+    total.backward()
+    return {n: p.grad for n, p in model.student.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture(scope='module')
+def both(real_tokenizer):
+    """Gradients in float32 and under bf16 autocast, of two models that say the same and are judged the same.
+
+    Captions and IoUs are given: one rounded otherwise picks another caption, which is another gradient.
+    """
+    exact, short = miniature_4b(real_tokenizer), miniature_4b(real_tokenizer)
+    views1, _ = exact.student.look(batch_of(0))
+    captions = exact.student.describe(views1[torch.tensor([0, 1])], 32, exact.num_captions, exact.sampling)
+    assert len(captions) == 8
+    for model in (exact, short):
+        # The first lines of the real call run too: they must leave nothing behind for later passes.
+        write = model.student.describe
+        model.student.describe = lambda *args, write=write: write(*args) and captions
+    judge = Step.candidate_iou.func
+    given = torch.tensor([[0.1, 0.1], [0.2, 0.3], [0.3, 0.2], [0.1, 0.1]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, 'candidate_iou', property(lambda step: judge(step) * 0 + given))
+        return gradients(exact, None), gradients(short, torch.bfloat16)
+
+
+def test_every_trained_tensor_gets_a_gradient_under_bf16(both, real_tokenizer):
+    """On torch 2.10 and older autocast's cache takes it from all of LoRA and most of the projector."""
+    exact, short = both
+    trained = {n for n, p in miniature_4b(real_tokenizer).student.named_parameters() if p.requires_grad}
+    without = {n for n in trained if n not in short or not short[n].any()}
+    assert without == {n for n in trained if n not in exact or not exact[n].any()}
+    assert all('mask_decoder' in name for name in without)
+    assert sum('lora_' in name for name in short) == 28  # 2 layers x 7 matrices x 2
+
+
+@pytest.mark.parametrize('group', GROUPS)
+def test_the_gradient_under_bf16_points_where_float32s_does(both, group):
+    exact, short = (
+        torch.cat([g.flatten() for n, g in sorted(found.items()) if group in n]) for found in both
+    )
+    cosine = torch.nn.functional.cosine_similarity(exact, short, dim=0).item()
+    assert cosine > GROUPS[group]
+    assert short.norm().item() == pytest.approx(exact.norm().item(), rel=0.2)
+
+
+# ---------------------------------------------------------------- autocast's cache
+
+
+def test_a_pass_without_gradient_leaves_autocasts_cache_alone():
+    weight, data = torch.nn.Parameter(torch.ones(2, 2)), torch.ones(2, 2)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.is_autocast_cache_enabled()
+        with without_gradient():
+            assert not torch.is_autocast_cache_enabled()
+            assert torch.is_autocast_enabled('cpu')
+            assert (data @ weight).dtype == torch.bfloat16
+            assert not torch.is_grad_enabled()
+        assert torch.is_autocast_cache_enabled()
+        (data @ weight).float().sum().backward()
+    assert weight.grad is not None
+
+
+def test_whatever_runs_without_gradient_runs_beside_the_cache():
+    """Looking, describing, judging, scoring at the start, reading signals: seen from inside every layer."""
+    model = miniature_4b()
+    seen: dict[bool, set[bool]] = {True: set(), False: set()}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_pre_hook(
+                lambda *_: seen[torch.is_grad_enabled()].add(torch.is_autocast_cache_enabled())
+            )
+    with torch.autocast('cpu', torch.bfloat16):
+        model.loss(batch_of(0))
+    assert seen == {True: {True}, False: {False}}
+
+
+def test_the_kl_to_the_start_sees_the_start_under_autocast():
+    """The cast of the trained projector must not stand in for the first one."""
+    student = miniature_4b().eval().student
+    answers, batch = student.text.encode_answers(['a red shirt.', 'the dog']), miniature_batch([None, None])
+    parameters = dict(student.named_parameters())
+    with torch.no_grad():
+        for name in parameters:
+            if 'lora_B' in name:
+                parameters[name].zero_()
+        start = student.score(student.look(batch)[0], answers).logits
+        for name in parameters:
+            if 'multi_modal_projector' in name:
+                parameters[name].add_(0.3 * torch.randn(parameters[name].shape))
+        moved = student.score(student.look(batch)[0], answers).logits
+    with torch.autocast('cpu', torch.bfloat16):
+        views1, _ = student.look(batch)
+        student.score(views1, answers)  # with gradient: fills the cache
+        found = student.score_at_start(views1, answers).logits
+    to_start, to_moved = ((found.float() - logits).abs().mean() for logits in (start, moved))
+    assert to_start < 0.2 * to_moved
+
+
+# ---------------------------------------------------------------- two ranks, four iterations per update
+
+
+def work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    torch.manual_seed(rank)
+    model = miniature_4b()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    ddp = MMDistributedDataParallel(model, device_ids=None, find_unused_parameters=True)
+    wrapper, hook = wrapper_for(model), TeacherEMAHook(momentum=0.001)
+    runner = type('Runner', (), dict(model=ddp, optim_wrapper=wrapper))
+    hook.before_run(runner)
+    moved = []
+    for iteration in range(4):
+        logged = ddp.train_step(dict(batch=batch_of(2 * iteration + rank)), wrapper)
+        hook.after_train_iter(runner, iteration)
+        assert all(torch.isfinite(value).all() for value in logged.values())
+        moved.append(any(not torch.equal(before[n], t) for n, t in model.state_dict().items()))
+    torch.save((model.state_dict(), before, moved), f'{folder}/rank{rank}.pt')
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_update_together_once_in_four_iterations_and_the_teacher_follows(tmp_path):
+    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    (first, before, moved), (second, _, _) = (torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
+    assert moved == [False, False, False, True]
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+    changed = [n for n in first if n.startswith('student.') and not torch.equal(first[n], before[n])]
+    assert sum('lora_' in name for name in changed) == 28
+    for name in changed:
+        teacher = name.replace('student.', 'teacher.')
+        expected = before[teacher] + 0.001 * (first[name] - before[teacher])
+        torch.testing.assert_close(first[teacher], expected, rtol=1e-6, atol=1e-8)
