@@ -48,6 +48,9 @@ class MaskCaptionSFT(BaseModel):
         segment_with: ``'teacher'``, or ``'student'`` as a control.
         predict_with: Which of the two validation and test look at.
         predict_dtype: ``'bfloat16'`` runs validation and test under autocast; None in the weights' type.
+        predict_answers: ``'written'``: the mask is that of the first ``[SEG]`` the model writes, as
+            upstream evaluates. ``'given'``: the answer is given and never checked, which cannot see
+            a model that no longer writes ``[SEG]``; the metrics are then named ``..._given``.
         signal_interval: Iterations between two readings of the cheat signals.
     """
 
@@ -62,6 +65,7 @@ class MaskCaptionSFT(BaseModel):
         segment_with: str = 'teacher',
         predict_with: str = 'student',
         predict_dtype: str | None = None,
+        predict_answers: str = 'written',
         signal_interval: int = 10,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -74,6 +78,7 @@ class MaskCaptionSFT(BaseModel):
         self.loss_weights = _merged_weights(loss_weights or {})
         _check_choice('segment_with', segment_with)
         _check_choice('predict_with', predict_with)
+        _check_choice('predict_answers', predict_answers, ('written', 'given'))
         if max_caption_len >= self.student.max_context:
             raise ValueError(
                 f"max_caption_len={max_caption_len} does not fit the model's context of "
@@ -83,7 +88,7 @@ class MaskCaptionSFT(BaseModel):
         if predict_dtype not in (None, 'bfloat16', 'float16'):
             raise ValueError(f"predict_dtype={predict_dtype!r} is not one of None, 'bfloat16', 'float16'.")
         self.segment_with, self.predict_with = segment_with, predict_with
-        self.predict_dtype = predict_dtype
+        self.predict_dtype, self.predict_answers = predict_dtype, predict_answers
         self.signal_interval = signal_interval
         keep_trained_only(self)
 
@@ -110,9 +115,9 @@ class MaskCaptionSFT(BaseModel):
     def predict(self, batch: RegionBatch, model: Sa2VA) -> list[RegionPrediction]:
         """Captions and masks with their controls, see :func:`predict_regions`."""
         if self.predict_dtype is None:
-            return predict_regions(model, batch, self.max_caption_len)
+            return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
         with torch.autocast(batch.image1.device.type, getattr(torch, self.predict_dtype)):
-            return predict_regions(model, batch, self.max_caption_len)
+            return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else, ``sav/loss_iou`` for one, is logged only."""
@@ -336,9 +341,9 @@ def _merged_weights(weights: dict[str, float]) -> dict[str, float]:
     return LOSS_WEIGHTS | weights
 
 
-def _check_choice(name: str, value: str) -> None:
-    if value not in ('teacher', 'student'):
-        raise ValueError(f"{name}={value!r} is not one of 'teacher', 'student'.")
+def _check_choice(name: str, value: str, choices: Sequence[str] = ('teacher', 'student')) -> None:
+    if value not in choices:
+        raise ValueError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}.')
 
 
 def _concatenate_embeds(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

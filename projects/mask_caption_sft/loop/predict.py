@@ -1,12 +1,15 @@
 """Captions and masks of a batch with their controls, for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ops.controls import other_regions
+from ..sa2va.answer import segment_as_written
 from ..sa2va.sa2va import Sa2VA
 from ..structures import CaptionIds, ImageFeatures, RegionBatch, RegionPrediction
 
@@ -14,20 +17,58 @@ from ..structures import CaptionIds, ImageFeatures, RegionBatch, RegionPredictio
 REGIONS_AT_ONCE = 16
 
 
+@dataclass
+class _Question:
+    """One text for each of some regions, and the image in which its mask is looked for.
+
+    Attributes:
+        name: Of the masks that answer it, see :class:`RegionPrediction`.
+        rows: ``[N]`` long, the regions in the batch.
+        image_index: ``[N]`` long.
+        text_embeds, text_mask: ``[N, T, D]`` and ``[N, T]`` bool.
+        targets: The ground truth of each, whose size the answer has.
+    """
+
+    name: str
+    rows: Tensor
+    image_index: Tensor
+    text_embeds: Tensor
+    text_mask: Tensor
+    targets: list[Tensor]
+
+
 @torch.no_grad()
-def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> list[RegionPrediction]:
+def predict_regions(
+    model: Sa2VA, batch: RegionBatch, max_caption_len: int, answers: str = 'written'
+) -> list[RegionPrediction]:
     """One :class:`RegionPrediction` per region.
 
     Every region is described and found again from its caption. A region with a human
     expression is also segmented from that; one without, from the controls.
+
+    Args:
+        model: In eval mode.
+        batch: Of validation.
+        max_caption_len: In tokens.
+        answers: ``'written'``: a mask is that of the first ``[SEG]`` in what the model writes,
+            see :func:`segment_as_written`, and empty if there is none. ``'given'``: the model
+            is given "Sure, [SEG]." and what it would have written is not looked at.
     """
     if len(batch) == 0:
         return []
     features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
     captions = _describe(model, features, batch, max_caption_len)
-    predictions = _with_ground_truth(batch, model.text.decode(captions))
-    _add_masks_from_captions(model, features, batch, captions, predictions)
-    _add_masks_from_expressions(model, features, batch, predictions)
+    predictions = _with_ground_truth(batch, model.text.decode(captions), answers)
+    questions = [
+        *_questions_about_captions(model, batch, captions),
+        *_questions_about_expressions(model, batch),
+    ]
+    for question in questions:
+        masks = _find_masks(model, features, question, answers)
+        for row, mask, target in zip(question.rows.tolist(), masks, question.targets):
+            predictions[row].masks[question.name] = torch.zeros_like(target) if mask is None else mask
+            if mask is None:
+                predictions[row].without_seg.add(question.name)
     return predictions
 
 
@@ -43,7 +84,7 @@ def upsample_mask(mask_logits: Tensor, grounding_size: int, size: Sequence[int])
     return logits[0, 0].sigmoid() > 0.5
 
 
-def _with_ground_truth(batch: RegionBatch, texts: list[str]) -> list[RegionPrediction]:
+def _with_ground_truth(batch: RegionBatch, texts: list[str], answers: str) -> list[RegionPrediction]:
     predictions = []
     image2 = batch.image2.tolist()
     for row, text in enumerate(texts):
@@ -60,45 +101,39 @@ def _with_ground_truth(batch: RegionBatch, texts: list[str]) -> list[RegionPredi
                 mask2=batch.masks2[row],
                 confusers=torch.stack([batch.masks2[i] for i in same_image]),
                 confuser_index=same_image.index(row),
+                answers=answers,
             )
         )
     return predictions
 
 
-def _add_masks_from_captions(
-    model: Sa2VA,
-    features: ImageFeatures,
-    batch: RegionBatch,
-    captions: CaptionIds,
-    predictions: list[RegionPrediction],
-) -> None:
+def _questions_about_captions(model: Sa2VA, batch: RegionBatch, captions: CaptionIds) -> Iterator[_Question]:
+    """The caption in the other view for all regions; its controls for those without a human text."""
     text, mask = model.embed_captions(captions)
-    everyone = list(range(len(batch)))
-    controlled = [row for row in everyone if batch.expressions[row] is None]
-    others = controlled[-1:] + controlled[:-1]
-    cases = {
-        'caption': (everyone, batch.image2, text, mask, batch.masks2),
-        'caption_same_view': (controlled, batch.image1, text[controlled], mask[controlled], batch.masks1),
-        'caption_blank': (controlled, batch.image2, text[controlled], mask[controlled] & False, batch.masks2),
-    }
-    if len(controlled) > 1:
-        cases['caption_shuffled'] = (controlled, batch.image2, text[others], mask[others], batch.masks2)
-    for name, (rows, image, embeds, keep, targets) in cases.items():
-        found = _segment(model, features, image[rows], (embeds, keep), [targets[row] for row in rows])
-        for row, found_mask in zip(rows, found):
-            predictions[row].masks[name] = found_mask
+    everyone = torch.arange(len(batch), device=batch.image1.device)
+    controlled = everyone[[expression is None for expression in batch.expressions]]
+    yield _Question('caption', everyone, batch.image2, text, mask, batch.masks2)
+    same = (batch.image1[controlled], text[controlled], mask[controlled])
+    yield _Question('caption_same_view', controlled, *same, _take(batch.masks1, controlled))
+    image2, masks2 = batch.image2[controlled], _take(batch.masks2, controlled)
+    nothing = torch.zeros_like(mask[controlled])
+    yield _Question('caption_blank', controlled, image2, text[controlled], nothing, masks2)
+    others = other_regions(batch.image1[controlled])
+    if (others >= 0).all():
+        others = controlled[others]
+        yield _Question('caption_shuffled', controlled, image2, text[others], mask[others], masks2)
 
 
-def _add_masks_from_expressions(
-    model: Sa2VA, features: ImageFeatures, batch: RegionBatch, predictions: list[RegionPrediction]
-) -> None:
-    rows = [i for i, expression in enumerate(batch.expressions) if expression is not None]
-    if not rows:
-        return
-    text = model.embed_expressions([str(batch.expressions[i]) for i in rows])
-    masks = _segment(model, features, batch.image2[rows], text, [batch.masks2[i] for i in rows])
-    for row, mask in zip(rows, masks):
-        predictions[row].masks['expression'] = mask
+def _questions_about_expressions(model: Sa2VA, batch: RegionBatch) -> Iterator[_Question]:
+    spoken = [(row, text) for row, text in enumerate(batch.expressions) if text is not None]
+    if spoken:
+        rows = torch.tensor([row for row, _ in spoken], device=batch.image1.device)
+        text, mask = model.embed_expressions([text for _, text in spoken])
+        yield _Question('expression', rows, batch.image2[rows], text, mask, _take(batch.masks2, rows))
+
+
+def _take(masks: list[Tensor], rows: Tensor) -> list[Tensor]:
+    return [masks[row] for row in rows.tolist()]
 
 
 def _describe(model: Sa2VA, features: ImageFeatures, batch: RegionBatch, max_caption_len: int) -> CaptionIds:
@@ -110,18 +145,25 @@ def _describe(model: Sa2VA, features: ImageFeatures, batch: RegionBatch, max_cap
     return reduce(lambda first, second: first.append(second, model.text.tokenizer.pad_token_id), parts)
 
 
+def _find_masks(
+    model: Sa2VA, features: ImageFeatures, question: _Question, answers: str
+) -> Iterator[Tensor | None]:
+    """The mask of each text, at its target's size; None where the model wrote no ``[SEG]``."""
+    targets = iter(question.targets)
+    for some in torch.arange(len(question.rows), device=question.rows.device).split(REGIONS_AT_ONCE):
+        if len(some):
+            asked = (question.image_index[some], question.text_embeds[some], question.text_mask[some])
+            logits, has_seg = _segment(model, features, *asked, answers)
+            for row, target in zip(range(len(some)), targets):
+                mask = upsample_mask(logits[row], model.grounding_size, target.shape[-2:])
+                yield mask if has_seg[row] else None
+
+
 def _segment(
-    model: Sa2VA,
-    features: ImageFeatures,
-    image: Tensor,
-    text: tuple[Tensor, Tensor],
-    targets: list[Tensor],
-) -> list[Tensor]:
-    found: list[Tensor] = []
-    for rows in torch.arange(len(image), device=image.device).split(REGIONS_AT_ONCE):
-        if len(rows):
-            found += model.segment(features, image[rows], text[0][rows], text[1][rows]).mask_logits
-    return [
-        upsample_mask(logits, model.grounding_size, target.shape[-2:])
-        for logits, target in zip(found, targets)
-    ]
+    model: Sa2VA, features: ImageFeatures, image_index: Tensor, embeds: Tensor, mask: Tensor, answers: str
+) -> tuple[Tensor, list[bool]]:
+    """Mask logits ``[R, h, w]``, and for which of the texts there is a ``[SEG]``."""
+    if answers == 'given':
+        return model.segment(features, image_index, embeds, mask).mask_logits, [True] * len(mask)
+    found = segment_as_written(model, features, image_index, embeds, mask)
+    return found.mask_logits, found.has_seg.tolist()

@@ -5,6 +5,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from ..ops.controls import other_regions
 from ..ops.mask import mask_iou
 from ..ops.text import distinct_ratio
 from ..sa2va.sa2va import Sa2VA
@@ -30,14 +31,15 @@ def caption_controls(
 
     Returns:
         ``[R]`` IoU by control: ``caption_iou`` (second view), ``same_view_iou``,
-        ``shuffled_iou`` (each region gets its neighbour's caption) and
-        ``blank_iou``. With one region there is nothing to shuffle with.
+        ``shuffled_iou`` (the caption of another region, of the same image where there
+        is one) and ``blank_iou``. With one region there is nothing to shuffle with.
     """
     embeds, mask = segmenter.embed_captions(captions)
+    others = other_regions(images[0])
     cases = {
         'caption_iou': (images[1], embeds, mask, masks[1]),
         'same_view_iou': (images[0], embeds, mask, masks[0]),
-        'shuffled_iou': (images[1], embeds.roll(1, 0), mask.roll(1, 0), masks[1]),
+        'shuffled_iou': (images[1], embeds[others], mask[others], masks[1]),
         'blank_iou': (images[1], embeds, torch.zeros_like(mask), masks[1]),
     }
     if len(captions) < 2:
