@@ -167,7 +167,7 @@ def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> Ten
             max_new_tokens=min(max_new_tokens, model.max_context - embeds.shape[1]),
             do_sample=False,
             use_cache=True,
-            eos_token_id=stop_ids(model) or None,
+            eos_token_id=stop_ids(model),
             pad_token_id=tokenizer.pad_token_id,
             stopping_criteria=StoppingCriteriaList([EndOfTurn(tokenizer, model.text.template.end_of_turn)]),
         )
@@ -175,9 +175,13 @@ def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> Ten
 
 
 def stop_ids(model: Sa2VA) -> list[int]:
-    """Tokens that end an answer beside the template's end of turn: the tokenizer's EOS."""
-    eos = model.text.tokenizer.eos_token_id
-    return [] if eos is None else [eos]
+    """Tokens that end an answer beside the template's end of turn: the tokenizer's EOS, as upstream.
+
+    A tokenizer without one has its padding token instead: ``generate`` pads the rows that
+    are over only if some token ends a row.
+    """
+    tokenizer = model.text.tokenizer
+    return [tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id]
 
 
 def answer_text(model: Sa2VA, token_ids: Tensor) -> str:
@@ -190,16 +194,9 @@ def answer_text(model: Sa2VA, token_ids: Tensor) -> str:
 
 
 def _until_seg(model: Sa2VA, token_ids: Tensor) -> Tensor | None:
-    """A written answer up to its first ``[SEG]``; None if it ends without one."""
+    """A written answer up to its first ``[SEG]``; None if it has none."""
     seg = (token_ids == model.text.seg_token_id).nonzero()[:, 0]
-    if not len(seg):
-        return None
-    before = token_ids[: seg[0]]
-    is_over = torch.isin(before, before.new_tensor(stop_ids(model))).any()
-    end_of_turn = model.text.template.end_of_turn
-    if is_over or end_of_turn in model.text.tokenizer.decode(before, skip_special_tokens=False):
-        return None
-    return token_ids[: seg[0] + 1]
+    return token_ids[: seg[0] + 1] if len(seg) else None
 
 
 def _states(model: Sa2VA, questions: Sequence[Tensor], answers: Sequence[Tensor]) -> list[Tensor]:
