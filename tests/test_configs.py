@@ -55,6 +55,29 @@ def test_the_packed_config_differs_in_where_the_data_are():
     assert {key for d in second.values() for key in d} == {'type', 'data_root', 'weight', 'pipeline'}
 
 
+def test_the_official_config_has_a_figure_for_every_split_and_trains_as_its_parent():
+    official = Config.fromfile('configs/mask_caption_sft_4b_official.py')
+    splits = official.test_dataloader.dataset.datasets
+    assert {name: (Path(d.data_root).name, d.split_by, d.split) for name, d in splits.items()} == {
+        'refcoco_val': ('refcoco', 'unc', 'val'),
+        'refcoco_testA': ('refcoco', 'unc', 'testA'),
+        'refcoco_testB': ('refcoco', 'unc', 'testB'),
+        'refcoco_plus_val': ('refcoco+', 'unc', 'val'),
+        'refcoco_plus_testA': ('refcoco+', 'unc', 'testA'),
+        'refcoco_plus_testB': ('refcoco+', 'unc', 'testB'),
+        'refcocog_val': ('refcocog', 'umd', 'val'),
+        'refcocog_test': ('refcocog', 'umd', 'test'),
+    }
+    assert all(d.every_expression for d in splits.values())
+    *masks, captions = official.test_evaluator
+    assert [(m.prefix, list(m.datasets), m.missing) for m in masks] == [
+        (name, [name], 'left_out') for name in splits
+    ]
+    assert (captions.protocol, list(captions.datasets)) == ('upstream', ['refcocog_val'])
+    assert (official.model.predict_answers, official.model.sa2va.round_grounding_stats) == ('written', True)
+    assert official.val_evaluator == Config.fromfile('configs/mask_caption_sft_4b.py').val_evaluator
+
+
 def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     large = Config.fromfile('configs/mask_caption_sft_4b.py')
     small = Config.fromfile('configs/mask_caption_sft_tiny.py')

@@ -6,6 +6,7 @@ import torch
 
 from projects.mask_caption_sft.evaluation.mask_cycle_metric import MaskCycleMetric
 from projects.mask_caption_sft.evaluation.ref_seg_metric import RefSegMetric
+from projects.mask_caption_sft.evaluation.region_caption_metric import RegionCaptionMetric
 from projects.mask_caption_sft.structures import RegionPrediction
 
 
@@ -73,6 +74,51 @@ def test_a_missing_mask_counts_as_empty_and_as_invalid():
     assert 0 < found['ref_seg/cIoU'] < whole
 
 
+def without_answer(number: int) -> RegionPrediction:
+    """As validation hands it over when the model wrote no [SEG]: empty masks, each named."""
+    prediction = random_prediction(number)
+    prediction.masks = {name: torch.zeros_like(mask) for name, mask in prediction.masks.items()}
+    prediction.without_seg = set(prediction.masks)
+    return prediction
+
+
+def test_a_mask_without_seg_counts_as_empty_and_as_invalid():
+    answered = [random_prediction(0), random_prediction(2)]
+    truth = sum(int(p.mask2.sum()) for p in (*answered, without_answer(4)))
+    both = sum(int((p.masks['expression'] & p.mask2).sum()) for p in answered)
+    extra = sum(int((p.masks['expression'] & ~p.mask2).sum()) for p in answered)
+    found = scores(RefSegMetric(), [*answered, without_answer(4)])
+    assert found['ref_seg/cIoU'] == pytest.approx(both / (truth + extra))
+    assert (found['ref_seg/counted'], found['ref_seg/invalid']) == (3, 1)
+    whole = scores(MaskCycleMetric(), answered)['mask_cycle/second_view_iou']
+    found = scores(MaskCycleMetric(), [*answered, without_answer(4)])
+    assert found['mask_cycle/second_view_iou'] == pytest.approx(2 / 3 * whole)
+    assert (found['mask_cycle/counted'], found['mask_cycle/invalid']) == (3, 1)
+
+
+def test_left_out_as_upstream_it_adds_nothing_to_ciou_and_nothing_to_the_mean():
+    predictions = [random_prediction(0), without_answer(2)]
+    alone = scores(RefSegMetric(), predictions[:1])
+    found = scores(RefSegMetric(missing='left_out'), predictions)
+    assert found['ref_seg/cIoU'] == alone['ref_seg/cIoU']
+    assert found['ref_seg/mIoU'] == pytest.approx(alone['ref_seg/mIoU'] / 2)
+    assert found['ref_seg/invalid'] == 1
+    assert scores(RefSegMetric(missing='left_out'), predictions[1:])['ref_seg/cIoU'] == 0
+    with pytest.raises(ValueError, match="missing='skipped' is not one of 'empty', 'left_out'"):
+        RefSegMetric(missing='skipped')
+
+
+def test_given_answers_are_another_measurement_and_have_another_name():
+    given = [random_prediction(number, answers='given') for number in range(2)]
+    metric = RefSegMetric(prefix='refcoco_val')
+    assert 'refcoco_val_given/cIoU' in scores(metric, given)
+    assert 'refcoco_val/cIoU' in scores(metric, [random_prediction(0)])  # the same metric, in the next epoch
+    assert 'mask_cycle_given/second_view_iou' in scores(MaskCycleMetric(), given)
+    assert 'region_caption/counted' in scores(
+        RegionCaptionMetric(meteor=False), given
+    )  # captions are written
+
+
 def test_two_empty_masks_agree():
     empty = torch.zeros(2, 2).bool()
     found = scores(RefSegMetric(), [random_prediction(0, mask2=empty, masks={'expression': empty})])
@@ -129,4 +175,8 @@ def test_captions_are_described_by_length_variety_and_the_most_frequent():
 
 def test_only_the_named_datasets_are_counted():
     predictions = [random_prediction(0), random_prediction(2, dataset='sav_val')]
+    metrics = [RefSegMetric(datasets=[name], prefix=name) for name in ('refcoco', 'sav_val')]
+    for prediction, metric in zip(predictions, metrics):
+        found, alone = scores(metric, predictions), scores(RefSegMetric(), [prediction])
+        assert found == {name.replace('ref_seg', prediction.dataset): v for name, v in alone.items()}
     assert scores(MaskCycleMetric(datasets=['sav_val']), predictions)['mask_cycle/counted'] == 1

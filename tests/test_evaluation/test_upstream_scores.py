@@ -11,6 +11,7 @@ from projects.mask_caption_sft.loop.data_preprocessor import RegionDataPreproces
 from projects.mask_caption_sft.loop.predict import predict_regions
 from projects.mask_caption_sft.ops.mask import decode_segmentation
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from tests.tiny_base import cannot_write_seg
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,16 @@ def test_ciou_is_upstreams(shared_dir, model, split, ciou):
     found = list(predictions(shared_dir, model, split))
     metric.process({}, found)
     assert metric.evaluate(len(found))['ref_seg/cIoU'] == pytest.approx(ciou, abs=1e-5)
+
+
+def test_without_seg_in_its_output_a_model_finds_nothing_as_upstream_reports(shared_dir):
+    """Upstream prints "No seg pred" for every expression; given the answer, cIoU would be 0.07966."""
+    model = cannot_write_seg(Sa2VA(shared_dir / 'parity' / 'tiny_sa2va', round_grounding_stats=True).eval())
+    metric, found = RefSegMetric(), list(predictions(shared_dir, model, 'testB'))
+    metric.process({}, found)
+    scores = metric.evaluate(len(found))
+    assert scores['ref_seg/cIoU'] == 0
+    assert scores['ref_seg/invalid'] == scores['ref_seg/counted'] == len(found) > 0
 
 
 def test_every_mask_is_upstreams(shared_dir, model):

@@ -1,13 +1,12 @@
 """The 4B run's own settings on a miniature: everything the tiny run leaves out, at once.
 
 bf16 autocast, activation checkpointing, four iterations per update, LoRA dropout, sampled points, images of
-different numbers of tiles, K captions, the real vocabulary, two ranks. Only the thresholds on IoU are
+different numbers of tiles, K captions, two ranks (its vocabulary: test_sa2va/test_caption_tokens.py). Only the thresholds on IoU are
 lowered: no mask of random weights reaches them, and then nothing would be taught.
 """
 
 import copy
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import torch
@@ -25,13 +24,13 @@ from projects.mask_caption_sft.ops.precision import without_gradient
 from tests.miniature import miniature_batch, miniature_sa2va, miniature_sample
 
 CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
-#: The least cosine between bf16's gradient and float32's over a group's tensors. Measured: LoRA 0.999,
-#: projector 0.998, mask decoder 0.996, text_hidden_fcs 0.993.
-GROUPS = {'lora_': 0.98, 'multi_modal_projector': 0.98, 'mask_decoder': 0.98, 'text_hidden_fcs': 0.97}
+#: The least cosine between bf16's gradient and float32's over a group's tensors. Measured: 0.977 to
+#: 0.999 for LoRA and projector, over draws of captions and dropout; 0.996 and 0.993 for the others.
+GROUPS = {'lora_': 0.95, 'multi_modal_projector': 0.95, 'mask_decoder': 0.98, 'text_hidden_fcs': 0.97}
 
 
-def miniature_4b(tokenizer: Any = None) -> MaskCaptionSFT:
-    """The model that the 4B config declares, with a few thousand weights; a small vocabulary by default."""
+def miniature_4b() -> MaskCaptionSFT:
+    """The model that the 4B config declares, with a few thousand weights."""
     settings = copy.deepcopy(CONFIG.model)
     declared = settings.pop('sa2va')
     assert declared['activation_checkpointing']
@@ -40,7 +39,6 @@ def miniature_4b(tokenizer: Any = None) -> MaskCaptionSFT:
     settings['objectives']['best_of_k'].update(margin_iou=-1.0, min_iou=0.0)
     settings['objectives']['segment_captions'].update(gate_iou=1e-6)
     sa2va = miniature_sa2va(
-        tokenizer=tokenizer,
         lora=dict(r=4, lora_alpha=8, lora_dropout=declared['lora']['lora_dropout']),
         activation_checkpointing=True,
     )
@@ -92,12 +90,12 @@ def gradients(model: MaskCaptionSFT, dtype: torch.dtype | None) -> dict[str, tor
 
 
 @pytest.fixture(scope='module')
-def both(real_tokenizer):
+def both():
     """Gradients in float32 and under bf16 autocast, of two models that say the same and are judged the same.
 
     Captions and IoUs are given: one rounded otherwise picks another caption, which is another gradient.
     """
-    exact, short = miniature_4b(real_tokenizer), miniature_4b(real_tokenizer)
+    exact, short = miniature_4b(), miniature_4b()
     views1, _ = exact.student.look(batch_of(0))
     captions = exact.student.describe(views1[torch.tensor([0, 1])], 32, exact.num_captions, exact.sampling)
     assert len(captions) == 8
@@ -112,10 +110,10 @@ def both(real_tokenizer):
         return gradients(exact, None), gradients(short, torch.bfloat16)
 
 
-def test_every_trained_tensor_gets_a_gradient_under_bf16(both, real_tokenizer):
+def test_every_trained_tensor_gets_a_gradient_under_bf16(both):
     """On torch 2.10 and older autocast's cache takes it from all of LoRA and most of the projector."""
     exact, short = both
-    trained = {n for n, p in miniature_4b(real_tokenizer).student.named_parameters() if p.requires_grad}
+    trained = {n for n, p in miniature_4b().student.named_parameters() if p.requires_grad}
     without = {n for n in trained if n not in short or not short[n].any()}
     assert without == {n for n in trained if n not in exact or not exact[n].any()}
     assert all('mask_decoder' in name for name in without)

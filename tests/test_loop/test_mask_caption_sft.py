@@ -459,7 +459,7 @@ def test_a_type_that_autocast_does_not_have_is_named():
 
 
 def test_the_controls_are_another_regions_caption_and_none():
-    model = miniature_model().eval()
+    model = miniature_model(predict_answers='given').eval()
     student = model.student
     batch = miniature_batch(WITHOUT_TEXT)
     written = student.text.encode_answers(['the red circle', 'star'])

@@ -94,6 +94,8 @@ def test_the_test_tool_reads_our_checkpoints_and_the_released_layout(trained, ki
     checkpoint = {'released': 'data/tiny_world/sa2va_tiny'}.get(kind, 'run/iter_4.pth')
     flags = ['--teacher'] if kind == 'teacher' else []
     options = [f'test_dataloader.dataset.datasets.{name}=None' for name in ('sa1b_val', 'refcoco_val')]
+    # Nothing is trained: the training data need not be there.
+    options.append('train_dataloader.dataset.datasets.sav.data_root=nowhere')
     tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), checkpoint, *flags]
     result = trained.call(*tool, '--work-dir', kind, '--cfg-options', *options)
     assert 'mask_cycle/second_view_iou' in result.stdout + result.stderr

@@ -1,7 +1,6 @@
 """Mask -> caption -> mask', with the controls that expose a cheat."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from ..ops.mask import mask_iou
@@ -27,23 +26,17 @@ class MaskCycleMetric(RegionMetric):
       the right one most.
     - ``caption_len`` in words, ``distinct_1``, ``distinct_2``, ``top_caption_share``.
 
-    Args:
-        datasets: Count only regions of these datasets; None counts all.
+    Where the model writes no ``[SEG]`` the mask is empty. ``invalid`` counts the captions
+    (not the controls) to which it wrote none.
     """
 
     default_prefix = 'mask_cycle'
 
-    def __init__(self, datasets: Sequence[str] | None = None, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.datasets = None if datasets is None else set(datasets)
-
-    def measure(self, sample: RegionPrediction) -> dict[str, Any] | None:
+    def measure(self, sample: RegionPrediction) -> dict[str, Any]:
         """IoU of every mask, and the caption."""
-        if self.datasets is not None and sample.dataset not in self.datasets:
-            return None
         row: dict[str, Any] = {
             'caption': sample.caption or '',
-            'invalid': 'caption' not in sample.masks,
+            'invalid': 'caption' not in sample.masks or 'caption' in sample.without_seg,
         }
         for name, (mask, truth) in _IOUS.items():
             if mask in sample.masks:

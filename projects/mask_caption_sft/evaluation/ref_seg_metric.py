@@ -13,24 +13,36 @@ class RefSegMetric(RegionMetric):
     """cIoU, mIoU and precision of masks found from human expressions.
 
     cIoU is the sum of intersections over the sum of unions, mIoU the mean of the
-    per-expression IoU, P@t the share with IoU of at least t. A missing prediction
-    counts as an empty mask in all of them. Two empty masks agree: IoU 1.
+    per-expression IoU (upstream's gIoU), P@t the share with IoU of at least t. A missing
+    prediction, to which the model wrote no ``[SEG]``, counts as an empty mask in all of
+    them. Two empty masks agree: IoU 1.
 
     Args:
         thresholds: Of the precision.
+        missing: ``'empty'``, or ``'left_out'`` as in upstream's script, where an expression
+            without a mask adds nothing to either sum of cIoU: a model then scores higher by
+            not answering what is hard. The two are equal where ``invalid`` is 0.
+        kwargs: See :class:`RegionMetric`.
+
+    Source: upstream Sa2VA ``projects/llava_sam2/evaluation/dataset/RES.py``.
     """
 
     default_prefix = 'ref_seg'
 
-    def __init__(self, thresholds: Sequence[float] = (0.5, 0.7, 0.9), **kwargs) -> None:
+    def __init__(
+        self, thresholds: Sequence[float] = (0.5, 0.7, 0.9), missing: str = 'empty', **kwargs
+    ) -> None:
         super().__init__(**kwargs)
-        self.thresholds = tuple(thresholds)
+        if missing not in ('empty', 'left_out'):
+            raise ValueError(f"missing={missing!r} is not one of 'empty', 'left_out'.")
+        self.thresholds, self.missing = tuple(thresholds), missing
 
     def measure(self, sample: RegionPrediction) -> tuple[int, int, bool] | None:
         """Intersection and union in pixels, and whether the mask is missing."""
         if sample.expression is None:
             return None
-        mask, truth = sample.masks.get('expression'), sample.mask2
+        is_missing = 'expression' in sample.without_seg
+        mask, truth = None if is_missing else sample.masks.get('expression'), sample.mask2
         intersection = 0 if mask is None else int((mask & truth).sum())
         union = int(truth.sum()) if mask is None else int((mask | truth).sum())
         return intersection, union, mask is None
@@ -45,14 +57,17 @@ class RefSegMetric(RegionMetric):
             )
             return {'counted': 0, 'invalid': 0}
         ious = [i / u if u else 1.0 for i, u, _ in results]
-        total_union = sum(u for _, u, _ in results)
-        scores = {
-            'cIoU': sum(i for i, _, _ in results) / total_union if total_union else 1.0,
-            'mIoU': sum(ious) / len(ious),
-        }
+        scores = {'cIoU': self._ciou(results), 'mIoU': sum(ious) / len(ious)}
         for threshold in self.thresholds:
             scores[f'P@{threshold}'] = sum(iou >= threshold for iou in ious) / len(ious)
         return scores | {
             'counted': len(results),
             'invalid': sum(missing for *_, missing in results),
         }
+
+    def _ciou(self, results: list[tuple[int, int, bool]]) -> float:
+        kept = [(i, u) for i, u, missing in results if not (missing and self.missing == 'left_out')]
+        union = sum(u for _, u in kept)
+        if not union:
+            return 1.0 if kept else 0.0
+        return sum(i for i, _ in kept) / union

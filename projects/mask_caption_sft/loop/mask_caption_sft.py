@@ -38,6 +38,9 @@ class MaskCaptionSFT(BaseModel):
         segment_with: Who segments from the student's captions: ``'teacher'``, or ``'student'`` as a control.
         predict_with: Which of the two validation and test look at.
         predict_dtype: ``'bfloat16'`` runs validation and test under autocast; None in the weights' type.
+        predict_answers: ``'written'``: the mask is that of the first ``[SEG]`` the model writes, as
+            upstream evaluates. ``'given'``: the answer is given and never checked, which cannot see
+            a model that no longer writes ``[SEG]``; the metrics are then named ``..._given``.
         signal_interval: Iterations between two readings of the cheat signals.
     """
 
@@ -52,6 +55,7 @@ class MaskCaptionSFT(BaseModel):
         segment_with: str = 'teacher',
         predict_with: str = 'student',
         predict_dtype: str | None = None,
+        predict_answers: str = 'written',
         signal_interval: int = 10,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -66,6 +70,7 @@ class MaskCaptionSFT(BaseModel):
         _check_choice('segment_with', segment_with, ('teacher', 'student'))
         _check_choice('predict_with', predict_with, ('teacher', 'student'))
         _check_choice('predict_dtype', predict_dtype, (None, 'bfloat16', 'float16'))
+        _check_choice('predict_answers', predict_answers, ('written', 'given'))
         if max_caption_len >= self.student.max_context:
             raise ValueError(
                 f"max_caption_len={max_caption_len} does not fit the model's context of "
@@ -75,7 +80,7 @@ class MaskCaptionSFT(BaseModel):
             raise ValueError(f'num_captions={num_captions} is less than 1, the greedy one. Raise it.')
         self.max_caption_len, self.num_captions = max_caption_len, num_captions
         self.segment_with, self.predict_with = segment_with, predict_with
-        self.predict_dtype = predict_dtype
+        self.predict_dtype, self.predict_answers = predict_dtype, predict_answers
         self.signal_interval = signal_interval
         keep_trained_only(self)
 
@@ -143,9 +148,9 @@ class MaskCaptionSFT(BaseModel):
     def predict(self, batch: RegionBatch, model: Sa2VA) -> list[RegionPrediction]:
         """Captions and masks with their controls, see :func:`predict_regions`."""
         if self.predict_dtype is None:
-            return predict_regions(model, batch, self.max_caption_len)
+            return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
         with torch.autocast(batch.image1.device.type, getattr(torch, self.predict_dtype)):
-            return predict_regions(model, batch, self.max_caption_len)
+            return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else, ``sav/loss_iou`` for one, is logged only."""

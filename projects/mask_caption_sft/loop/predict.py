@@ -1,12 +1,16 @@
 """Captions and masks of a batch with their controls, for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ops.controls import other_regions
+from ..ops.precision import without_gradient
+from ..sa2va.answer import segment_as_written
 from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionBatch, RegionPrediction, RegionViews, TextEmbeds
 
@@ -14,20 +18,57 @@ from ..structures import Captions, RegionBatch, RegionPrediction, RegionViews, T
 REGIONS_AT_ONCE = 16
 
 
-@torch.no_grad()
-def predict_regions(model: Sa2VA, batch: RegionBatch, max_caption_len: int) -> list[RegionPrediction]:
+@dataclass
+class _Question:
+    """One text for each of some regions, and the image in which its mask is looked for.
+
+    Attributes:
+        name: Of the masks that answer it, see :class:`RegionPrediction`.
+        rows: ``[N]`` long, the regions in the batch.
+        views: Of the N regions.
+        texts: N texts.
+        targets: The ground truth of each, whose size the answer has.
+    """
+
+    name: str
+    rows: Tensor
+    views: RegionViews
+    texts: TextEmbeds
+    targets: list[Tensor]
+
+
+@without_gradient()
+def predict_regions(
+    model: Sa2VA, batch: RegionBatch, max_caption_len: int, answers: str = 'written'
+) -> list[RegionPrediction]:
     """One :class:`RegionPrediction` per region.
 
     Every region is described and found again from its caption. A region with a human
     expression is also segmented from that; one without, from the controls.
+
+    Args:
+        model: In eval mode.
+        batch: Of validation.
+        max_caption_len: In tokens.
+        answers: ``'written'``: a mask is that of the first ``[SEG]`` in what the model writes,
+            see :func:`segment_as_written`, and empty if there is none. ``'given'``: the model
+            is given "Sure, [SEG]." and what it would have written is not looked at.
     """
     if len(batch) == 0:
         return []
     views1, views2 = model.look(batch)
     captions = _describe(model, views1, max_caption_len)
-    predictions = _with_ground_truth(batch, captions.texts)
-    _add_masks_from_captions(model, (views1, views2), batch, captions, predictions)
-    _add_masks_from_expressions(model, views2, batch, predictions)
+    predictions = _with_ground_truth(batch, captions.texts, answers)
+    questions = [
+        *_questions_about_captions(model, batch, views1, views2, captions.texts),
+        *_questions_about_expressions(model, batch, views2),
+    ]
+    for question in questions:
+        masks = _find_masks(model, question, answers)
+        for row, mask, target in zip(question.rows.tolist(), masks, question.targets):
+            predictions[row].masks[question.name] = torch.zeros_like(target) if mask is None else mask
+            if mask is None:
+                predictions[row].without_seg.add(question.name)
     return predictions
 
 
@@ -43,7 +84,7 @@ def upsample_mask(mask_logits: Tensor, grounding_size: int, size: Sequence[int])
     return logits[0, 0].sigmoid() > 0.5
 
 
-def _with_ground_truth(batch: RegionBatch, texts: list[str]) -> list[RegionPrediction]:
+def _with_ground_truth(batch: RegionBatch, texts: list[str], answers: str) -> list[RegionPrediction]:
     predictions = []
     image2 = batch.image2.tolist()
     for row, text in enumerate(texts):
@@ -60,58 +101,64 @@ def _with_ground_truth(batch: RegionBatch, texts: list[str]) -> list[RegionPredi
                 mask2=batch.masks2[row],
                 confusers=torch.stack([batch.masks2[i] for i in same_image]),
                 confuser_index=same_image.index(row),
+                answers=answers,
             )
         )
     return predictions
 
 
-def _add_masks_from_captions(model, views, batch: RegionBatch, captions: Captions, predictions) -> None:
-    views1, views2 = views
-    text = model.embed_captions(captions.texts)
-    everyone = list(range(len(batch)))
-    controlled = [row for row in everyone if batch.expressions[row] is None]
-    others = controlled[-1:] + controlled[:-1]
+def _questions_about_captions(
+    model: Sa2VA, batch: RegionBatch, views1: RegionViews, views2: RegionViews, captions: list[str]
+) -> Iterator[_Question]:
+    """The caption in the other view for all regions; its controls for those without a human text."""
+    texts = model.embed_captions(captions)
+    everyone = torch.arange(len(batch), device=batch.image1.device)
+    yield _Question('caption', everyone, views2, texts, batch.masks2)
+    controlled = everyone[[expression is None for expression in batch.expressions]]
+    masks2 = _take(batch.masks2, controlled)
+    masks1 = _take(batch.masks1, controlled)
+    yield _Question('caption_same_view', controlled, views1[controlled], texts[controlled], masks1)
     blank = model.embed_captions([''] * len(controlled))
-
-    def at(rows):
-        return torch.tensor(rows, dtype=torch.long, device=batch.image1.device)
-
-    cases = {
-        'caption': (everyone, views2, text, batch.masks2),
-        'caption_same_view': (controlled, views1, text[at(controlled)], batch.masks1),
-        'caption_blank': (controlled, views2, blank, batch.masks2),
-    }
-    if len(controlled) > 1:
-        cases['caption_shuffled'] = (controlled, views2, text[at(others)], batch.masks2)
-    for name, (rows, view, texts, targets) in cases.items():
-        found = _segment(model, view[at(rows)], texts, [targets[row] for row in rows])
-        for row, found_mask in zip(rows, found):
-            predictions[row].masks[name] = found_mask
+    yield _Question('caption_blank', controlled, views2[controlled], blank, masks2)
+    others = other_regions(batch.image1[controlled])
+    if (others >= 0).all():
+        yield _Question('caption_shuffled', controlled, views2[controlled], texts[controlled[others]], masks2)
 
 
-def _add_masks_from_expressions(model, views2, batch, predictions) -> None:
-    rows = [i for i, expression in enumerate(batch.expressions) if expression is not None]
-    if not rows:
-        return
-    text = model.embed_expressions([str(batch.expressions[i]) for i in rows])
-    index = torch.tensor(rows, device=batch.image1.device)
-    masks = _segment(model, views2[index], text, [batch.masks2[i] for i in rows])
-    for row, mask in zip(rows, masks):
-        predictions[row].masks['expression'] = mask
+def _questions_about_expressions(
+    model: Sa2VA, batch: RegionBatch, views2: RegionViews
+) -> Iterator[_Question]:
+    spoken = [(row, text) for row, text in enumerate(batch.expressions) if text is not None]
+    if spoken:
+        rows = torch.tensor([row for row, _ in spoken], device=batch.image1.device)
+        texts = model.embed_expressions([text for _, text in spoken])
+        yield _Question('expression', rows, views2[rows], texts, _take(batch.masks2, rows))
+
+
+def _take(masks: list[Tensor], rows: Tensor) -> list[Tensor]:
+    return [masks[row] for row in rows.tolist()]
 
 
 def _describe(model: Sa2VA, views: RegionViews, max_caption_len: int) -> Captions:
     rows = torch.arange(len(views), device=views.image.device)
     parts = [model.describe(views[some], max_caption_len) for some in rows.split(REGIONS_AT_ONCE)]
-    return reduce(lambda first, second: first.cat(second), parts)
+    return reduce(Captions.cat, parts)
 
 
-def _segment(model: Sa2VA, views: RegionViews, texts: TextEmbeds, targets: list[Tensor]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for rows in torch.arange(len(views), device=views.image.device).split(REGIONS_AT_ONCE):
-        if len(rows):
-            found += model.segment(views[rows], texts[rows]).mask_logits
-    return [
-        upsample_mask(logits, model.grounding_size, target.shape[-2:])
-        for logits, target in zip(found, targets)
-    ]
+def _find_masks(model: Sa2VA, question: _Question, answers: str) -> Iterator[Tensor | None]:
+    """The mask of each text, at its target's size; None where the model wrote no ``[SEG]``."""
+    targets = iter(question.targets)
+    for some in torch.arange(len(question.rows), device=question.rows.device).split(REGIONS_AT_ONCE):
+        if len(some):
+            logits, has_seg = _segment(model, question.views[some], question.texts[some], answers)
+            for row, target in zip(range(len(some)), targets):
+                mask = upsample_mask(logits[row], model.grounding_size, target.shape[-2:])
+                yield mask if has_seg[row] else None
+
+
+def _segment(model: Sa2VA, views: RegionViews, texts: TextEmbeds, answers: str) -> tuple[Tensor, list[bool]]:
+    """Mask logits ``[R, h, w]``, and for which of the texts there is a ``[SEG]``."""
+    if answers == 'given':
+        return model.segment(views, texts).mask_logits, [True] * len(texts)
+    found = segment_as_written(model, views, texts)
+    return found.mask_logits, found.has_seg.tolist()

@@ -1,16 +1,27 @@
-"""One question about one image, answered as upstream's ``predict_forward`` answers it."""
+"""What the model writes of its own accord, and the masks of the ``[SEG]`` in it.
 
+Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``, ``predict_forward``.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import StoppingCriteriaList
 
 from ..ops import prompts
-from ..structures import ImageFeatures
+from ..ops.precision import without_gradient
+from ..structures import ImageFeatures, RegionViews, Segmentation, TextEmbeds
 from .generation import EndOfTurn
 from .grounding import best_candidate, decode_masks
+from .rollout import pad_prompts
 from .sa2va import Sa2VA
+
+#: Of a question in validation. "Sure, [SEG]." and the end of turn take about ten; upstream allows
+#: 2048, which only a model that rambles for longer than this before its [SEG] would notice.
+MAX_ANSWER_LEN = 64
 
 
 @dataclass
@@ -28,6 +39,21 @@ class Answer:
     token_ids: Tensor
     seg_states: Tensor
     mask_logits: Tensor
+
+
+@dataclass
+class WrittenMasks:
+    """Masks of R texts, each of the first ``[SEG]`` in the model's own answer.
+
+    Attributes:
+        mask_logits: ``[R, h, w]``; without meaning where the model wrote no ``[SEG]``.
+        has_seg: ``[R]`` bool, whether it wrote one.
+        as_given: ``[R]`` bool, whether its answer begins with "Sure, [SEG]".
+    """
+
+    mask_logits: Tensor
+    has_seg: Tensor
+    as_given: Tensor
 
 
 def free_question(model: Sa2VA, features: ImageFeatures, words: str) -> Tensor:
@@ -56,46 +82,107 @@ def region_question(model: Sa2VA, features: ImageFeatures, visual_prompts: Tenso
     return model.describe_prompt(model._image_tokens(features)[0], visual_prompts, region)
 
 
-@torch.no_grad()
+@without_gradient()
 def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens: int = 2048) -> Answer:
-    """Greedy decoding with a KV cache, until the end of turn; nothing is banned.
+    """Greedy decoding with a KV cache; nothing is banned.
 
     Args:
         model: In eval mode.
         features: Of one image.
         prompt: ``[L, D]``, a question about it.
         max_new_tokens: The most tokens of the answer; the context may set a lower limit.
-
-    Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``, ``predict_forward``.
     """
-    room = model.max_context - len(prompt)
-    token_ids = model.mllm.generate(
-        inputs_embeds=prompt[None],
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=prompt.device),
-        max_new_tokens=min(max_new_tokens, room),
-        do_sample=False,
-        use_cache=True,
-        eos_token_id=None,
-        pad_token_id=model.text.tokenizer.pad_token_id,
-        stopping_criteria=StoppingCriteriaList([EndOfTurn(model.text)]),
-    )[0]
-    written = model.mllm.get_input_embeddings()(token_ids)
-    hidden = model._run([torch.cat([prompt, written])])[0]
-    seg_states = hidden[len(prompt) :][token_ids == model.text.seg_token_id]
-    return Answer(
-        model.text.find_end(token_ids.tolist()).text,
-        token_ids,
-        seg_states,
-        _masks(model, features, seg_states),
-    )
+    (token_ids,) = write(model, [prompt], max_new_tokens)
+    states = _states(model, [prompt], [token_ids])[0]
+    seg_states = states[token_ids == model.text.seg_token_id]
+    image = torch.zeros(len(seg_states), dtype=torch.long, device=seg_states.device)
+    masks = _masks(model, RegionViews(features, image), seg_states)
+    return Answer(model.text.find_end(token_ids.tolist()).text, token_ids, seg_states, masks)
 
 
-def _masks(model: Sa2VA, features: ImageFeatures, seg_states: Tensor) -> Tensor:
+@without_gradient()
+def segment_as_written(
+    model: Sa2VA, views: RegionViews, texts: TextEmbeds, max_answer_len: int = MAX_ANSWER_LEN
+) -> WrittenMasks:
+    """Masks of R texts as upstream's evaluation finds them, from what the model writes greedily.
+
+    Nothing is written for a model that answers as it was taught: the answer "Sure, [SEG]."
+    is given, in one pass, and if every token up to ``[SEG]`` is the likeliest one, greedy
+    decoding writes the same. Later tokens change neither the state at ``[SEG]`` nor the mask.
+    The other texts are asked again, and the answer is written token by token.
+
+    Args:
+        model, views, texts: As for :meth:`Sa2VA.segment`.
+        max_answer_len: Tokens after which an answer without ``[SEG]`` is given up.
+    """
+    given = model.segment(views, texts)
+    as_given = would_be_written(given, model.text.seg_token_id)
+    found = WrittenMasks(given.mask_logits, as_given.clone(), as_given)
+    rows = (~as_given).nonzero()[:, 0]
+    if not len(rows):
+        return found
+    questions = model.segment_prompts(views[rows], texts[rows])
+    answers = [_until_seg(model, ids) for ids in write(model, questions, max_answer_len)]
+    ends_in_seg = [(i, ids) for i, ids in enumerate(answers) if ids is not None]
+    if ends_in_seg:
+        numbers, spoken = (list(column) for column in zip(*ends_in_seg))
+        states = _states(model, [questions[i] for i in numbers], spoken)
+        kept = rows[numbers]
+        masks = _masks(model, views[kept], torch.stack([s[-1] for s in states]))
+        found.mask_logits[kept] = masks.to(found.mask_logits.dtype)
+        found.has_seg[kept] = True
+    return found
+
+
+def would_be_written(given: Segmentation, seg_token_id: int) -> Tensor:
+    """``[R]`` bool: whether greedy decoding writes the given answer, up to its ``[SEG]``."""
+    length = int((given.answer_ids == seg_token_id).nonzero()[0, 0]) + 1
+    return (given.answer_logits[:, :length].argmax(-1) == given.answer_ids[:length]).all(1)
+
+
+def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> list[Tensor]:
+    """Greedy answers ``[T]`` to R embedded questions ``[L, D]``, their end included; nothing is banned.
+
+    As upstream, an answer ends with the template's end of turn or the tokenizer's end of sequence.
+
+    Args:
+        model: Writes without dropout and without recomputation, whatever its mode.
+        questions: Prompts of any lengths.
+        max_new_tokens: The most tokens of an answer; the context may set a lower limit.
+    """
+    embeds, mask = pad_prompts(questions)
+    with model._writing():
+        rows: Any = model.mllm.generate(
+            inputs_embeds=embeds,
+            attention_mask=mask.long(),
+            max_new_tokens=min(max_new_tokens, model.max_context - embeds.shape[1]),
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=None,
+            pad_token_id=model.text.tokenizer.pad_token_id,
+            stopping_criteria=StoppingCriteriaList([EndOfTurn(model.text)]),
+        )
+    # A row that has ended goes on until all have.
+    return [row[: model.text.find_end(row.tolist()).answer_len] for row in rows]
+
+
+def _until_seg(model: Sa2VA, token_ids: Tensor) -> Tensor | None:
+    """A written answer up to its first ``[SEG]``; None if it has none."""
+    seg = (token_ids == model.text.seg_token_id).nonzero()[:, 0]
+    return token_ids[: seg[0] + 1] if len(seg) else None
+
+
+def _states(model: Sa2VA, questions: Sequence[Tensor], answers: Sequence[Tensor]) -> list[Tensor]:
+    """The last hidden states ``[T, D]`` at the tokens of each answer, in one pass."""
+    hidden = model._run([torch.cat([q, model.embed_ids(a)]) for q, a in zip(questions, answers)])
+    return [row[len(q) : len(q) + len(a)] for row, q, a in zip(hidden, questions, answers)]
+
+
+def _masks(model: Sa2VA, views: RegionViews, seg_states: Tensor) -> Tensor:
+    """Mask logits ``[N, h, w]`` from the states ``[N, D]`` at N ``[SEG]`` tokens."""
     if not len(seg_states):
         side = model.grounding_size // 4
         return seg_states.new_zeros(0, side, side)
-    image_index = torch.zeros(len(seg_states), dtype=torch.long, device=seg_states.device)
-    candidates = decode_masks(
-        model.grounding_encoder, features.grounding, image_index, model.text_hidden_fcs(seg_states)
-    )
+    embeds = model.text_hidden_fcs(seg_states)
+    candidates = decode_masks(model.grounding_encoder, views.features.grounding, views.image, embeds)
     return best_candidate(*candidates)[0]

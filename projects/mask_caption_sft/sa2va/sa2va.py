@@ -420,7 +420,7 @@ class Sa2VA(nn.Module):
                 for the first phase of training a base from scratch.
         """
         answer = self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
-        sequences = self._segment_prompts(views, texts, with_image_tokens)
+        sequences = self.segment_prompts(views, texts, with_image_tokens)
         answer_embeds = self.embed_ids(answer)
         lengths = torch.tensor([len(s) for s in sequences], device=self.device)
         hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
@@ -438,9 +438,10 @@ class Sa2VA(nn.Module):
             raise ValueError(f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.')
         return positions[0]
 
-    def _segment_prompts(
-        self, views: RegionViews, texts: TextEmbeds, with_image_tokens: bool
+    def segment_prompts(
+        self, views: RegionViews, texts: TextEmbeds, with_image_tokens: bool = True
     ) -> list[Tensor]:
+        """R embedded prompts ``[L, D]`` that ask for the masks of R texts, up to the answer."""
         before = self.text.template.before_input
         suffix = self.embed_text(prompts.SEGMENT_SUFFIX + self.text.template.before_answer)
         if with_image_tokens:

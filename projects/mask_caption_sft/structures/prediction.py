@@ -22,6 +22,9 @@ class RegionPrediction:
         confusers: ``[K, H, W]`` bool, the ground truth of all regions of image 2,
             this one among them.
         confuser_index: Which of ``confusers`` is this region.
+        without_seg: Names of the masks that are empty because the model wrote no ``[SEG]``.
+        answers: ``'written'`` by the model, or ``'given'`` to it and never checked; then
+            ``without_seg`` is empty whatever the model would have written.
     """
 
     dataset: str
@@ -34,3 +37,5 @@ class RegionPrediction:
     masks: dict[str, Tensor] = field(default_factory=dict)
     confusers: Tensor | None = None
     confuser_index: int = 0
+    without_seg: set[str] = field(default_factory=set)
+    answers: str = 'written'
