@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from projects.mask_caption_sft.engine.schedules import in_iterations
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.tiny_world.world import write_world
 
@@ -59,6 +60,28 @@ def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     assert large.model.keys() == small.model.keys()
     assert large.model.sa2va.keys() == small.model.sa2va.keys()
     assert large.train_dataloader.dataset.type == small.train_dataloader.dataset.type
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_schedules_follow_the_length_of_the_run(path):
+    for max_iters in (1000, 112_000):
+        warm_up, cosine = in_iterations(Config.fromfile(path).param_scheduler, max_iters)
+        assert warm_up['begin'] == 0
+        assert 0 < warm_up['end'] == cosine['begin'] <= 0.1 * max_iters
+        assert cosine['end'] == max_iters
+
+
+def test_the_tiny_config_warms_up_for_20_of_its_200_iterations():
+    config = Config.fromfile('configs/mask_caption_sft_tiny.py')
+    schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
+    assert [(s['begin'], s['end']) for s in schedules] == [(0, 20), (20, 200)]
+    assert (schedules[0]['start_factor'], schedules[1]['eta_min']) == (0.05, 2e-5)
+
+
+def test_the_tiny_base_warms_up_for_100_of_its_6000_iterations():
+    config = Config.fromfile('configs/sa2va_tiny_base.py')
+    schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
+    assert [(s['begin'], s['end']) for s in schedules] == [(0, 100), (100, 6000)]
 
 
 def test_choices_reach_the_model(tmp_path, monkeypatch):
