@@ -46,13 +46,13 @@ model = dict(
         'middle',
     ],
 )
-sizes = dict(
+# This run makes the base, so there is none yet that the sizes could follow from (TINY_SIZES has them).
+packing = dict(
     type=PackRegions,
     image_size=168,
-    grounding_size=128,
     grid_size=6,
+    grounding_size=128,
     max_tiles=1,
-    mask_size=32,
     mask_sampling='nearest-exact',
 )
 train_dataloader = dict(
@@ -70,7 +70,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type=ChooseRegions, max_regions=4),
                     dict(type=SecondView, prob=0.5, color_ratio=0.1),
-                    sizes,
+                    packing,
                 ],
             )
         ),

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import nn
 
+from projects.mask_caption_sft.datasets.transforms import PackRegions
+from projects.mask_caption_sft.engine.base_sizes import packers
 from projects.mask_caption_sft.engine.schedules import in_iterations
 from projects.mask_caption_sft.ops.build import build
+from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.tiny_world.world import write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))
@@ -34,12 +39,40 @@ def test_the_4b_config_has_the_values_of_the_method():
     assert wrapper.dtype == 'bfloat16'
     assert config.custom_hooks[0].momentum == 0.001
     assert config.train_cfg.max_epochs == 1
-    assert config.model.sa2va.prompt_template == 'phi3_chat'
+    assert dict(wrapper.paramwise_cfg.custom_keys) == dict(
+        grounding_encoder=dict(lr_mult=0.2), text_hidden_fcs=dict(lr_mult=0.2)
+    )
+    for declared in config.train_dataloader.dataset.datasets.values():
+        assert declared.pipeline[0].max_regions == 4
     assert config.model.sa2va.train_embeddings is False
     assert config.default_hooks.checkpoint.interval_updates == 1000
     assert set(config.train_dataloader.dataset.datasets) == {
         'sav', 'sa1b', 'openimages', 'refcoco', 'refcoco_plus', 'refcocog',
     }  # fmt: skip
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_a_config_that_names_a_base_states_nothing_that_follows_from_it(path):
+    config = Config.fromfile(path)
+    assert ('base' in config.model.sa2va) == (path.stem != 'sa2va_tiny_base')
+    loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in config]
+    found = [node for loader in loaders for _, node in packers(config[loader], loader)]
+    assert found
+    if 'base' in config.model.sa2va:
+        assert 'prompt_template' not in config.model.sa2va
+        assert not any(size in node for node in found for size in PackRegions.SIZES)
+
+
+def test_the_4b_trains_sam_2_and_text_hidden_fcs_at_a_fifth_of_the_rate():
+    """The names in the config are those of the 4B's own tensors."""
+    config = Config.fromfile('configs/mask_caption_sft_4b.py')
+    model = nn.Module()
+    model.student = build_on_meta(**{k: v for k, v in config.model.sa2va.items() if k != 'base'})
+    settings = {k: v for k, v in config.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
+    wrapper = build_optim_wrapper(model, settings | dict(type=OptimWrapper))
+    counts = {round(group['lr'], 9): len(group['params']) for group in wrapper.optimizer.param_groups}
+    # 504 tensors of LoRA and 6 of the projector; 131 of SAM 2's mask decoder and 4 of text_hidden_fcs.
+    assert counts == {1e-5: 510, 2e-6: 135}
 
 
 def test_the_packed_config_differs_in_where_the_data_are():
