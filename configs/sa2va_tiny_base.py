@@ -14,6 +14,7 @@ from torch.optim import AdamW
 from projects.mask_caption_sft.datasets import RefCOCO, RegionMix, collate_regions
 from projects.mask_caption_sft.datasets.mix import DrawSampler
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from projects.mask_caption_sft.tiny_world.base_training import Sa2VABaseTraining
 
@@ -45,13 +46,13 @@ model = dict(
         'middle',
     ],
 )
-sizes = dict(
+# This run makes the base, so there is none yet that the sizes could follow from (TINY_SIZES has them).
+packing = dict(
     type=PackRegions,
     image_size=168,
-    grounding_size=128,
     grid_size=6,
+    grounding_size=128,
     max_tiles=1,
-    mask_size=32,
     mask_sampling='nearest-exact',
 )
 train_dataloader = dict(
@@ -69,7 +70,7 @@ train_dataloader = dict(
                 pipeline=[
                     dict(type=ChooseRegions, max_regions=4),
                     dict(type=SecondView, prob=0.5, color_ratio=0.1),
-                    sizes,
+                    packing,
                 ],
             )
         ),
@@ -81,10 +82,10 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type=CosineAnnealingLR, T_max=5900, eta_min=5e-6, by_epoch=False, begin=100, end=6000),
+    dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin_ratio=0.0, end_ratio=1 / 60),
+    dict(type=CosineAnnealingLR, eta_min=5e-6, by_epoch=False, begin_ratio=1 / 60, end_ratio=1.0),
 ]
-train_cfg = dict(by_epoch=False, max_iters=6000)
+train_cfg = dict(type=DrawTrainLoop, max_iters=6000)
 default_hooks['logger'].update(interval=25)
 default_hooks['checkpoint'].update(interval_updates=1000, max_keep_ckpts=1, save_best=None)
 default_hooks.pop('early_stopping')

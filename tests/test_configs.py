@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import nn
 
+from projects.mask_caption_sft.datasets.transforms import PackRegions
+from projects.mask_caption_sft.engine.base_sizes import packers
+from projects.mask_caption_sft.engine.schedules import in_iterations
 from projects.mask_caption_sft.ops.build import build
+from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.tiny_world.world import write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))
@@ -28,7 +34,7 @@ def test_the_4b_config_has_the_values_of_the_method():
     assert losses.num_points == 12544
     assert objectives.teacher_iou.iou_weight == objectives.human_expressions.iou_weight == 1.0
     assert objectives.human_expressions.caption_weight == 1.0
-    assert (objectives.best_of_k.weight, objectives.near_start.weight) == (1.0, 0.05)
+    assert (objectives.best_of_k.weight, objectives.near_start.weight) == (5.0, 0.05)
     assert config.model.segment_with == 'teacher'
     assert config.train_dataloader.batch_size == 2
     wrapper = config.optim_wrapper
@@ -37,11 +43,40 @@ def test_the_4b_config_has_the_values_of_the_method():
     assert config.custom_hooks[0].momentum == 0.001
     assert config.train_cfg.max_epochs == 1
     assert 'prompt_template' not in config.model.sa2va  # the base states it
+    assert dict(wrapper.paramwise_cfg.custom_keys) == dict(
+        grounding_encoder=dict(lr_mult=0.2), text_hidden_fcs=dict(lr_mult=0.2)
+    )
+    for declared in config.train_dataloader.dataset.datasets.values():
+        assert declared.pipeline[0].max_regions == 4
     assert config.model.sa2va.train_embeddings is False
     assert config.default_hooks.checkpoint.interval_updates == 1000
     assert set(config.train_dataloader.dataset.datasets) == {
         'sav', 'sa1b', 'openimages', 'refcoco', 'refcoco_plus', 'refcocog',
     }  # fmt: skip
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_a_config_that_names_a_base_states_nothing_that_follows_from_it(path):
+    config = Config.fromfile(path)
+    assert ('base' in config.model.sa2va) == (path.stem != 'sa2va_tiny_base')
+    loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in config]
+    found = [node for loader in loaders for _, node in packers(config[loader], loader)]
+    assert found
+    if 'base' in config.model.sa2va:
+        assert 'prompt_template' not in config.model.sa2va
+        assert not any(size in node for node in found for size in PackRegions.SIZES)
+
+
+def test_the_4b_trains_sam_2_and_text_hidden_fcs_at_a_fifth_of_the_rate():
+    """The names in the config are those of the 4B's own tensors."""
+    config = Config.fromfile('configs/mask_caption_sft_4b.py')
+    model = nn.Module()
+    model.student = build_on_meta(**{k: v for k, v in config.model.sa2va.items() if k != 'base'})
+    settings = {k: v for k, v in config.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
+    wrapper = build_optim_wrapper(model, settings | dict(type=OptimWrapper))
+    counts = {round(group['lr'], 9): len(group['params']) for group in wrapper.optimizer.param_groups}
+    # 504 tensors of LoRA and 6 of the projector; 131 of SAM 2's mask decoder and 4 of text_hidden_fcs.
+    assert counts == {1e-5: 510, 2e-6: 135}
 
 
 def test_the_packed_config_differs_in_where_the_data_are():
@@ -85,6 +120,28 @@ def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     assert large.model.keys() == small.model.keys()
     assert large.model.sa2va.keys() == small.model.sa2va.keys()
     assert large.train_dataloader.dataset.type == small.train_dataloader.dataset.type
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_schedules_follow_the_length_of_the_run(path):
+    for max_iters in (1000, 112_000):
+        warm_up, cosine = in_iterations(Config.fromfile(path).param_scheduler, max_iters)
+        assert warm_up['begin'] == 0
+        assert 0 < warm_up['end'] == cosine['begin'] <= 0.1 * max_iters
+        assert cosine['end'] == max_iters
+
+
+def test_the_tiny_config_warms_up_for_20_of_its_200_iterations():
+    config = Config.fromfile('configs/mask_caption_sft_tiny.py')
+    schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
+    assert [(s['begin'], s['end']) for s in schedules] == [(0, 20), (20, 200)]
+    assert (schedules[0]['start_factor'], schedules[1]['eta_min']) == (0.05, 2e-5)
+
+
+def test_the_tiny_base_warms_up_for_100_of_its_6000_iterations():
+    config = Config.fromfile('configs/sa2va_tiny_base.py')
+    schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
+    assert [(s['begin'], s['end']) for s in schedules] == [(0, 100), (100, 6000)]
 
 
 def test_choices_reach_the_model(tmp_path, monkeypatch):

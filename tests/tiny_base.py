@@ -21,7 +21,7 @@ def tiny_base(**kwargs) -> Sa2VA:
 def write_images(folder: Path, num_images: int = 4) -> list[RegionSample]:
     """Drawn images with all their expressions, some twenty of them."""
     write_refcoco(folder, 1, num_images, np.random.default_rng(0), limited=True)
-    sizes = PackRegions(image_size=168, grounding_size=128, grid_size=6, max_tiles=1, mask_size=None)
+    sizes = PackRegions(image_size=168, grounding_size=128, grid_size=6, max_tiles=1, full_masks=True)
     dataset = RefCOCO(
         data_root=str(folder), split='val', every_expression=True, seed=0, name='refcoco_val',
         pipeline=[ChooseRegions(None), sizes],

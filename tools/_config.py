@@ -5,6 +5,7 @@ import sys
 
 from mmengine.config import Config, DictAction
 
+from projects.mask_caption_sft.engine.base_sizes import follow_base
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 
 
@@ -14,11 +15,19 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """The config with its overrides; ends the program where one of them is refused."""
+def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
+    """The config with its overrides and the sizes of its base; ends the program where it is refused.
+
+    Args:
+        args: Of a parser with :func:`add_config`.
+        base: Takes the place of ``model.sa2va.base``.
+    """
     config = Config.fromfile(args.config)
     try:
         apply_cfg_options(config, args.cfg_options)
+        if base is not None:
+            config.model['sa2va'].update(base=base)
+        follow_base(config)
     except ValueError as error:
         sys.exit(f'error: {error}')
     return config

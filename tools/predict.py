@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
 
 def encode(model: Sa2VA, image: Image.Image, max_tiles: int) -> ImageFeatures:
     """Features of one image."""
-    tiles = tile_image(image, model.image_size, max_tiles).to(model.device)
+    tiles = tile_image(image, model.sizes.image_size, max_tiles).to(model.device)
     pixels = grounding_pixels(image, model.grounding_size).to(model.device)
     return model.encode_images(tiles, [len(tiles)], pixels[None])
 
@@ -67,7 +67,7 @@ def describe(model: Sa2VA, features: ImageFeatures, path: Path, size, allow_empt
             f'{size[1]} x {size[0]}. The mask must have its size and mark a region.'
         )
     cells = visual_prompt_grid(
-        torch.from_numpy(mask)[None], model.grid_size, at_least_one=not allow_empty_prompt
+        torch.from_numpy(mask)[None], model.sizes.grid_size, at_least_one=not allow_empty_prompt
     )
     return answer(model, features, region_question(model, features, cells.to(model.device))).text
 

@@ -35,14 +35,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config = read_config(args)
-    config.launcher = args.launcher
-    config.work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
     if not Path(args.checkpoint).exists():
         sys.exit(f'error: {args.checkpoint} does not exist.')
-    if Path(args.checkpoint).is_dir():
-        config.model['sa2va'].update(base=args.checkpoint)
-    else:
+    is_released = Path(args.checkpoint).is_dir()
+    config = read_config(args, base=args.checkpoint if is_released else None)
+    config.launcher = args.launcher
+    config.work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
+    if not is_released:
         config.load_from = args.checkpoint
     config.model.update(predict_with='teacher' if args.teacher else 'student')
     # Nothing is trained, so the training data need not be here; this hook would have them built.

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.launch import check_amp, prepare_distributed
+from projects.mask_caption_sft.engine.schedules import check_schedules
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,6 +57,7 @@ def main() -> None:
 
         sys.exit(dry_run(config))
     try:
+        check_schedules(config.get('param_scheduler'))
         check_amp(config)
     except ValueError as error:
         sys.exit(f'error: {error}')

@@ -11,6 +11,7 @@ from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visua
 
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
+from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
 
 default_scope = 'mmengine'
@@ -19,6 +20,7 @@ default_hooks = dict(
     timer=dict(type=IterTimerHook),
     sampler_seed=dict(type=DistSamplerSeedHook),
     iter_seed=dict(type=IterSeedHook),
+    resume_settings=dict(type=ResumeSettingsHook),
     host_memory=dict(type=HostMemoryHook),
     param_scheduler=dict(type=ParamSchedulerHook),
     logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),

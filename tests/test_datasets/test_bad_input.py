@@ -17,7 +17,11 @@ from projects.mask_caption_sft.ops.prompts import check_expression
 from projects.mask_caption_sft.structures import BrokenRecord
 
 ALL = [('sav', SAVPairs), ('sa1b', SA1B), ('openimages', OpenImages), ('refcoco', RefCOCO)]
-PIPELINE = [ChooseRegions(4), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+PIPELINE = [
+    ChooseRegions(4),
+    SecondView(),
+    PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
+]
 
 
 def broken_reason(dataset, index: int = 0) -> str:

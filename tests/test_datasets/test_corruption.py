@@ -14,7 +14,11 @@ from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackReg
 from projects.mask_caption_sft.evaluation.dataset_report import InspectRecord, summarize
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
 
-PIPELINE = [ChooseRegions(4), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+PIPELINE = [
+    ChooseRegions(4),
+    SecondView(),
+    PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
+]
 
 
 def truncate(path):

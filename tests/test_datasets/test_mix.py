@@ -12,7 +12,11 @@ from projects.mask_caption_sft.datasets.mix import DrawSampler, RegionConcat, _s
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from tests.miniature import miniature_sample
 
-PIPELINE = [ChooseRegions(2), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+PIPELINE = [
+    ChooseRegions(2),
+    SecondView(),
+    PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
+]
 
 
 @pytest.fixture
@@ -125,11 +129,32 @@ def test_workers_read_the_mix(declared):
     assert list(dict.fromkeys(names)) == list(dict.fromkeys(expected))
 
 
-def test_validation_walks_datasets_in_order(declared):
-    for config in declared.values():
-        config.pop('weight')
+def test_validation_walks_datasets_in_order_whatever_they_weigh_in_a_mix(declared):
+    declared['sa1b']['repeats'] = 5
     joined = RegionConcat(declared)
-    assert [joined[i].dataset for i in range(6)] == ['sav'] * 3 + ['sa1b'] * 3
+    assert [joined[i].dataset for i in range(len(joined))] == ['sav'] * 3 + ['sa1b'] * 3
+
+
+def test_every_validation_sees_the_same_although_the_dataset_states_no_seed(declared):
+    joined = RegionConcat(declared)
+    first, again = joined[4], joined[4]
+    assert torch.equal(first.view2.pixel_values, again.view2.pixel_values)
+    other = RegionConcat(declared, seed=1)[4]
+    assert not torch.equal(first.view2.pixel_values, other.view2.pixel_values)
+    declared['sa1b']['seed'] = 1
+    assert torch.equal(RegionConcat(declared)[4].view2.pixel_values, other.view2.pixel_values)
+
+
+@pytest.mark.parametrize('seed', [None, -1])
+def test_a_mix_without_a_seed_is_refused_with_the_mend(declared, seed):
+    with pytest.raises(ValueError, match=rf'has seed={seed}\. .* set train_dataloader\.dataset\.seed'):
+        RegionMix(declared, seed=seed)
+
+
+def test_a_large_seed_draws_as_any_other(declared):
+    mix = RegionMix(declared, seed=2**40 + 1)
+    assert torch.equal(mix[5].view1.pixel_values, mix[5].view1.pixel_values)
+    assert [mix.locate(i) for i in range(50)] != [RegionMix(declared, seed=1).locate(i) for i in range(50)]
 
 
 def test_an_image_that_occurs_twice_is_stored_once():

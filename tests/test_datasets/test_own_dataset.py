@@ -28,7 +28,11 @@ def test_a_dataset_of_ones_own(tmp_path):
     for name in ('a', 'b'):
         Image.new('RGB', (80, 60), (200, 10, 10)).save(tmp_path / f'{name}.jpg')
     Image.fromarray(mask).save(tmp_path / 'a_mask.png')
-    pipeline = [ChooseRegions(4), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+    pipeline = [
+        ChooseRegions(4),
+        SecondView(),
+        PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
+    ]
     mine = dict(type=scope['FolderOfMasks'], data_root=str(tmp_path), weight=1.0, pipeline=pipeline)
     mix = RegionMix({'mine': mine})
     good, broken = sorted((mix[0], mix[1]), key=lambda sample: isinstance(sample, BrokenRecord))

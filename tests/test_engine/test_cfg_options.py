@@ -44,6 +44,13 @@ def test_one_override_drops_a_dataset(config):
     assert config.train_dataloader.dataset.datasets.refcoco is None
 
 
+@pytest.mark.parametrize(('name', 'length'), [('4b', 'max_iters'), ('tiny', 'max_epochs')])
+def test_one_override_sets_the_length_of_a_run_whichever_way_the_config_states_it(name, length):
+    config = Config.fromfile(f'configs/mask_caption_sft_{name}.py')
+    apply_cfg_options(config, {f'train_cfg.{length}': 3})
+    assert {key: config.train_cfg[key] for key in config.train_cfg if key.startswith('max')} == {length: 3}
+
+
 def test_a_key_that_names_nothing_is_refused_with_the_nearest(config):
     with pytest.raises(ValueError, match=r'The nearest existing key is optim_wrapper\.optimizer\.lr'):
         apply_cfg_options(config, {'optim_wrapper.optimiser.lr': 1.0})

@@ -44,7 +44,9 @@ def test_mmengine_is_left_alone_where_it_can_do_it(monkeypatch, launcher, has_gp
 
 def loop(**kwargs):
     loader = torch.utils.data.DataLoader(torch.arange(40), batch_size=4)
-    runner = SimpleNamespace(val_loop=None, visualizer=SimpleNamespace(dataset_meta=None))
+    runner = SimpleNamespace(
+        val_loop=None, visualizer=SimpleNamespace(dataset_meta=None), param_schedulers=None
+    )
     return DrawTrainLoop(runner, loader, **kwargs)
 
 

@@ -41,3 +41,13 @@ def test_the_log_holds_the_groups_and_not_every_tensor(monkeypatch):
     assert logger.level == before
     assert sum(line.startswith('Trained:') for line in lines) == 1
     assert not any('frozen' in line or 'body' in line for line in lines)
+
+
+def test_trained_tensors_with_the_same_settings_share_a_group():
+    wrapper = built(dict(custom_keys={'head': dict(lr_mult=0.1)}))
+    groups = wrapper.optimizer.param_groups
+    assert [(group['lr'], [tuple(p.shape) for p in group['params']]) for group in groups] == [
+        (0.05, [(3, 2), (3,)]),
+        (0.5, [(5, 4), (5,)]),
+    ]
+    assert all(parameter.requires_grad for group in groups for parameter in group['params'])

@@ -21,13 +21,16 @@ def model(shared_dir):
     return Sa2VA(shared_dir / 'parity' / 'tiny_sa2va', round_grounding_stats=True).eval()
 
 
+SIZES = dict(image_size=448, grid_size=16, grounding_size=1024)
+
+
 def predictions(shared_dir, model, split):
     """As ``configs/_base_/datasets/mask_caption_val.py`` declares them."""
     data = shared_dir / 'parity' / 'mini_refcoco' / 'data'
     images = data / 'glamm_data' / 'images' / 'coco2014' / 'train2014'
     dataset = RefCOCO(
         data_root=str(data / 'ref_seg' / 'refcoco'), split=split, image_dir=str(images),
-        every_expression=True, seed=0, pipeline=[ChooseRegions(None), PackRegions(448, 1024, 16, 12, None)],
+        every_expression=True, seed=0, pipeline=[ChooseRegions(None), PackRegions(12, True, **SIZES)],
     )  # fmt: skip
     preprocess = RegionDataPreprocessor()
     for i in range(len(dataset)):

@@ -1,8 +1,8 @@
 """The 4B run's own settings on a miniature: everything the tiny run leaves out, at once.
 
 bf16 autocast, activation checkpointing, four iterations per update, LoRA dropout, sampled points, images of
-different numbers of tiles, K captions, two ranks (its vocabulary: test_sa2va/test_caption_tokens.py). Only the thresholds on IoU are
-lowered: no mask of random weights reaches them, and then nothing would be taught.
+different numbers of tiles, K captions, two ranks; its vocabulary is in test_sa2va/test_caption_tokens.py.
+Only the thresholds on IoU are lowered: no mask of random weights reaches them, and nothing would be taught.
 """
 
 import copy

@@ -9,14 +9,7 @@ from projects.mask_caption_sft.evaluation.mask_cycle_metric import MaskCycleMetr
 from projects.mask_caption_sft.evaluation.ref_seg_metric import RefSegMetric
 from projects.mask_caption_sft.evaluation.region_caption_metric import RegionCaptionMetric
 
-val_sizes = dict(
-    type=PackRegions,
-    image_size=448,
-    grounding_size=1024,
-    grid_size=16,
-    max_tiles=12,
-    mask_size=None,
-)
+val_packing = dict(type=PackRegions, max_tiles=12, full_masks=True)
 val_dataloader = dict(
     batch_size=2,  # the shuffled control takes another region's caption
     num_workers=4,
@@ -31,29 +24,26 @@ val_dataloader = dict(
                 split_by='unc',
                 split='val',
                 every_expression=True,
-                seed=0,
-                pipeline=[dict(type=ChooseRegions, max_regions=None), val_sizes],
+                pipeline=[dict(type=ChooseRegions, max_regions=None), val_packing],
             ),
             # The only ones with several regions per image: there the right one has to be picked.
             sa1b_val=dict(
                 type=SA1B,
                 data_root='data/sa1b_val',
                 max_samples=500,
-                seed=0,
                 pipeline=[
                     dict(type=ChooseRegions, max_regions=8, min_area_ratio=0.001),
                     dict(type=SecondView),
-                    val_sizes,
+                    val_packing,
                 ],
             ),
             sav_val=dict(
                 type=SAVPairs,
                 data_root='data/sav_pairs_val',
-                seed=0,
                 pipeline=[
                     dict(type=ChooseRegions, max_regions=None),
                     dict(type=SecondView),
-                    val_sizes,
+                    val_packing,
                 ],
             ),
         ),

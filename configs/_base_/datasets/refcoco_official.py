@@ -14,9 +14,9 @@ from projects.mask_caption_sft.evaluation.region_caption_metric import RegionCap
 
 official_pipeline = [
     dict(type=ChooseRegions, max_regions=None),
-    dict(type=PackRegions, image_size=448, grounding_size=1024, grid_size=16, max_tiles=12, mask_size=None),
+    dict(type=PackRegions, max_tiles=12, full_masks=True),
 ]
-every = dict(type=RefCOCO, every_expression=True, seed=0, pipeline=official_pipeline)
+every = dict(type=RefCOCO, every_expression=True, pipeline=official_pipeline)
 unc = dict(data_root='data/ref_seg/refcoco', split_by='unc', **every)
 unc_plus = dict(data_root='data/ref_seg/refcoco+', split_by='unc', **every)
 umd = dict(data_root='data/ref_seg/refcocog', split_by='umd', **every)

@@ -1,4 +1,4 @@
-"""The tiny world's four datasets, in the mix and for validation, at the tiny model's sizes."""
+"""The tiny world's four datasets, in the mix and for validation."""
 
 from mmengine.config import read_base
 
@@ -8,13 +8,11 @@ with read_base():
     from .mask_caption_mix import *
     from .mask_caption_val import *
 
-_tiny = dict(image_size=168, grounding_size=128, grid_size=6, max_tiles=1)
-tiny_sizes = dict(type=PackRegions, mask_size=32, mask_sampling='nearest-exact', **_tiny)
-tiny_val_sizes = dict(type=PackRegions, mask_size=None, **_tiny)
+tiny_val_packing = dict(type=PackRegions, max_tiles=1, full_masks=True)
 tiny_pipeline = [
     dict(type=ChooseRegions, max_regions=4),
     dict(type=SecondView, color_ratio=0.1),
-    tiny_sizes,
+    dict(type=PackRegions, max_tiles=1, mask_sampling='nearest-exact'),
 ]
 
 train_dataloader.update(batch_size=6, num_workers=1, pin_memory=False)
@@ -36,29 +34,21 @@ val_dataloader['dataset']['datasets'] = dict(
         data_root='data/tiny_world/refcoco',
         split='val',
         every_expression=True,
-        seed=0,
-        pipeline=[dict(type=ChooseRegions, max_regions=None), tiny_val_sizes],
+        pipeline=[dict(type=ChooseRegions, max_regions=None), tiny_val_packing],
     ),
     sa1b_val=dict(
         type=SA1B,
         data_root='data/tiny_world/val/sa1b',
-        seed=0,
         pipeline=[
             dict(type=ChooseRegions, max_regions=None),
             dict(type=SecondView, color_ratio=0.1),
-            tiny_val_sizes,
+            tiny_val_packing,
         ],
     ),
     sav_val=dict(
         type=SAVPairs,
         data_root='data/tiny_world/val/sav',
-        seed=0,
-        pipeline=[dict(type=ChooseRegions, max_regions=None), tiny_val_sizes],
+        pipeline=[dict(type=ChooseRegions, max_regions=None), tiny_val_packing],
     ),
 )
-val_evaluator = [
-    dict(type=RefSegMetric),
-    dict(type=RegionCaptionMetric),
-    dict(type=MaskCycleMetric, datasets=['sa1b_val', 'sav_val']),
-]
 test_dataloader, test_evaluator = val_dataloader, val_evaluator

@@ -13,6 +13,7 @@ from projects.mask_caption_sft.loop.objectives import (
 model = dict(
     type=MaskCaptionSFT,
     sa2va=dict(
+        # Tile, grid, grounding and mask sizes and the prompt template follow from its config.json.
         base='pretrained/Sa2VA-4B',
         lora=dict(r=128, lora_alpha=256, lora_dropout=0.05),
         train_embeddings=False,
@@ -23,9 +24,11 @@ model = dict(
     num_captions=4,
     sampling=dict(temperature=1.0, top_k=0, top_p=1.0),
     objectives=dict(
-        # What teaches new words (docs/results.md): the caption from which the teacher finds the object best.
+        # What teaches words that human expressions do not hold (docs/results.md). About a fifth of the
+        # regions has a better caption than the greedy one; with 5 it starts as strong as the caption loss.
         best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
-        # The mask loss through the EMA teacher, on every caption.
+        # The mask loss through the EMA teacher. It added nothing on the tiny world; it stays because with
+        # it the mask loss reaches every caption.
         teacher_iou=dict(
             type=TeacherIoU, bridge=dict(type=SoftTokenBridge, temperature=0.5, top_k=50), iou_weight=1.0
         ),

@@ -40,11 +40,11 @@ class RegionMix(Dataset):
             weight the shares follow the number of records times ``repeats``.
         epoch_len: Draws that count as an epoch; by default the number of all records, each
             dataset counted ``repeats`` times.
-        seed: Of the shuffling.
+        seed: Of the shuffling and of the draws, a whole number that all ranks share.
 
     Raises:
-        ValueError: No dataset is left, a weight or ``repeats`` is not positive, or only some
-            datasets have a weight.
+        ValueError: No dataset is left, a weight or ``repeats`` is not positive, only some
+            datasets have a weight, or there is no seed.
     """
 
     def __init__(
@@ -57,6 +57,11 @@ class RegionMix(Dataset):
         if not kept:
             raise ValueError(
                 'The mix has no dataset left. Keep at least one in train_dataloader.dataset.datasets.'
+            )
+        if seed is None or seed < 0:
+            raise ValueError(
+                f'The mix has seed={seed}. A resumed run and all ranks have to draw alike: set '
+                'train_dataloader.dataset.seed to a whole number from 0.'
             )
         weights: dict[str, Any] = {name: config.get('weight') for name, config in kept.items()}
         repeats = {name: config.get('repeats', 1) for name, config in kept.items()}
@@ -181,12 +186,15 @@ class RegionConcat(Dataset):
     """Datasets one after the other, in order, for validation.
 
     Args:
-        datasets: ``{name: dict(type=...)}``; ``None`` leaves one out.
+        datasets: ``{name: dict(type=...)}``, as a mix declares them; every record is read once, whatever
+            ``weight`` and ``repeats`` say. ``None`` leaves one out.
+        seed: Of the draws within a record (crops, chosen regions), where a dataset states none:
+            every validation sees the same.
     """
 
-    def __init__(self, datasets: dict[str, dict[str, Any] | None]) -> None:
-        kept = {name: dict(config) for name, config in datasets.items() if config is not None}
-        self.datasets = {name: config.pop('type')(name=name, **config) for name, config in kept.items()}
+    def __init__(self, datasets: dict[str, dict[str, Any] | None], seed: int = 0) -> None:
+        kept = {name: config for name, config in datasets.items() if config is not None}
+        self.datasets = {name: build_dataset(name, {'seed': seed, **kept[name]}) for name in kept}
         self.items = [(name, i) for name, dataset in self.datasets.items() for i in range(len(dataset))]
 
     def __len__(self) -> int:

@@ -163,31 +163,47 @@ class PackRegions(BaseTransform):
     """The last transform: pixels for both encoders, masks, and the visual-prompt grid.
 
     Args:
-        image_size: Side of a ViT tile in pixels.
-        grounding_size: Side of SAM 2's input in pixels.
-        grid_size: Side of a tile's grid of image tokens.
-        max_tiles: Most ViT tiles per image, not counting the thumbnail.
-        mask_size: Side of the ground truth; None keeps the image's own size (validation).
+        max_tiles: Most ViT tiles per image, not counting the thumbnail; 1 squashes it to one tile.
+        full_masks: Keep masks at the image's own size (validation) instead of the size at which
+            SAM 2 draws them, a quarter of ``grounding_size``.
         mask_sampling: ``'nearest'`` is upstream's way: it takes the top-left pixel of each
             cell, half a cell away from where the mask is drawn again. At 256 that is 0.2 %
             of the side; at the 32 of a tiny model it costs a third of the IoU, and
             ``'nearest-exact'`` takes the pixel at the centre.
+        image_size: Side of a ViT tile in pixels.
+        grid_size: Side of a tile's grid of image tokens.
+        grounding_size: Side of SAM 2's input in pixels. A config leaves these three out: the tools set
+            them to those of ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
+
+    Raises:
+        ValueError: A size is left open, or ``mask_sampling`` is unknown.
     """
+
+    #: What follows from the base.
+    SIZES = ('image_size', 'grid_size', 'grounding_size')
+    MAX_TILES = 12
 
     def __init__(
         self,
-        image_size: int = 448,
-        grounding_size: int = 1024,
-        grid_size: int = 16,
-        max_tiles: int = 12,
-        mask_size: int | None = 256,
+        max_tiles: int = MAX_TILES,
+        full_masks: bool = False,
         mask_sampling: str = 'nearest',
+        image_size: int | None = None,
+        grid_size: int | None = None,
+        grounding_size: int | None = None,
     ) -> None:
         if mask_sampling not in ('nearest', 'nearest-exact'):
             raise ValueError(f"mask_sampling={mask_sampling!r} is not one of 'nearest', 'nearest-exact'.")
+        if image_size is None or grid_size is None or grounding_size is None:
+            raise ValueError(
+                f'PackRegions has image_size={image_size}, grid_size={grid_size}, grounding_size='
+                f'{grounding_size}. They follow from model.sa2va.base where a config is read by the tools; '
+                'otherwise call engine.base_sizes.follow_base(config), or state all three.'
+            )
         self.mask_sampling = mask_sampling
         self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
-        self.max_tiles, self.mask_size = max_tiles, mask_size
+        self.max_tiles = max_tiles
+        self.mask_size = None if full_masks else grounding_size // 4
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Put the :class:`RegionSample` into ``results['sample']``."""

@@ -19,7 +19,8 @@ def apply_cfg_options(config: Config, options: dict[str, Any]) -> None:
 
     Refused are a key that names nothing, and a top-level name that only the
     config file itself used: after inheritance such a name and the dict that
-    holds it are two copies, so the override would change nothing.
+    holds it are two copies, so the override would change nothing. The length of
+    a run in iterations takes the place of one in epochs, and the other way round.
 
     Args:
         config: Changed in place.
@@ -32,7 +33,13 @@ def apply_cfg_options(config: Config, options: dict[str, Any]) -> None:
         _check_exists(config, key)
         _check_is_used(key)
     config.merge_from_dict(options)
+    for key, other in (_LENGTHS, _LENGTHS[::-1]):
+        if f'train_cfg.{key}' in options and f'train_cfg.{other}' not in options:
+            config.train_cfg.pop(other, None)
 
+
+#: Two ways to state how long a run is.
+_LENGTHS = ('max_iters', 'max_epochs')
 
 #: Top-level names that the Runner and our tools read; any other is a helper of its config file.
 USED_NAMES = frozenset({

@@ -6,10 +6,14 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from ..datasets.mix import DrawSampler
+from .schedules import in_iterations
 
 
 class DrawTrainLoop(IterBasedTrainLoop):
     """MMEngine's iteration loop, with ``max_epochs`` as another way to say ``max_iters``.
+
+    Schedules may state shares of the run (``begin_ratio``, ``end_ratio``): the Runner makes the loop before
+    it builds the schedulers, and the loop, which knows the length, turns shares into iterations.
 
     A resumed run starts at its next draw at once: the parent would read, and throw away,
     every batch that was trained before.
@@ -37,6 +41,7 @@ class DrawTrainLoop(IterBasedTrainLoop):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         iters = max_iters if max_epochs is None else max(1, round(max_epochs * len(dataloader)))
         super().__init__(runner, dataloader, iters, **kwargs)
+        runner.param_schedulers = in_iterations(runner.param_schedulers, self._max_iters)
 
     def run(self) -> None:
         """Train to the end, from the draw after the last one that was trained."""

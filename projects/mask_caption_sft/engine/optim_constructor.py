@@ -1,15 +1,21 @@
-"""MMEngine's optimizer constructor, which says what it made in a few lines."""
+"""MMEngine's optimizer constructor, with one parameter group per learning rate and weight decay."""
 
 import logging
 from collections import Counter
+from typing import Any
 
 from mmengine.logging import MMLogger, print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
+from torch.optim import Optimizer
 
 
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """As its parent; with ``paramwise_cfg`` that logs a line or more per tensor, frozen ones too."""
+    """As its parent, which with ``paramwise_cfg`` makes a group and logs lines per tensor, frozen ones too.
+
+    Here tensors with the same settings share a group, so that the optimizer updates them together
+    and a schedule sets two learning rates, not two thousand.
+    """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """The optimizer wrapper; logs trained tensors and parameters by learning rate and weight decay."""
@@ -20,8 +26,23 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             wrapper = super().__call__(model)
         finally:
             logger.setLevel(level)
+        merge_groups(wrapper.optimizer)
         print_log(describe_groups(wrapper), 'current')
         return wrapper
+
+
+def merge_groups(optimizer: Optimizer) -> None:
+    """Put the trained tensors with the same settings into one group; frozen ones are left out."""
+    merged: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        trained = [parameter for parameter in group['params'] if parameter.requires_grad]
+        settings = {key: value for key, value in group.items() if key != 'params'}
+        same = [other for other in merged if all(other[key] == settings[key] for key in settings)]
+        if same:
+            same[0]['params'] += trained
+        elif trained:
+            merged.append({'params': trained, **settings})
+    optimizer.param_groups[:] = merged
 
 
 def describe_groups(wrapper: OptimWrapper) -> str:

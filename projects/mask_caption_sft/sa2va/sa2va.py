@@ -27,7 +27,8 @@ from ..structures import (
     Segmentation,
     TextEmbeds,
 )
-from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs, sam2_sizes
+from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs
+from .base_sizes import base_sizes
 from .generation import Sampling
 from .grounding import best_candidate, decode_masks, encode_pixels, normalize_pixels
 from .rollout import write_captions
@@ -81,6 +82,7 @@ class Sa2VA(nn.Module):
         self.base = None if base is None else str(base)
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
+        self.sizes = base_sizes(self.config)
         tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
         template = prompts.PromptTemplate.from_xtuner(
             prompt_template or self._stated_template(), newline_before_answer
@@ -112,26 +114,14 @@ class Sa2VA(nn.Module):
         return self.config['template']
 
     @property
-    def image_size(self) -> int:
-        """Side of one ViT tile in pixels."""
-        return self.config['force_image_size']
-
-    @property
-    def grid_size(self) -> int:
-        """Side of a tile's grid of image tokens."""
-        return int(
-            self.image_size // self.config['vision_config']['patch_size'] * self.config['downsample_ratio']
-        )
-
-    @property
     def grounding_size(self) -> int:
         """Side of the grounding encoder's input in pixels."""
-        return sam2_sizes(self.config)['image_size']
+        return self.sizes.grounding_size
 
     @property
     def max_context(self) -> int:
         """The longest sequence of tokens that the language model takes."""
-        return self.config['llm_config']['max_position_embeddings']
+        return self.sizes.max_context
 
     @property
     def device(self) -> torch.device:

@@ -16,8 +16,8 @@ SIZES = dict(image_size=56, grounding_size=128, grid_size=2, max_tiles=1)
 ALL = [('sav', SAVPairs), ('sa1b', SA1B), ('openimages', OpenImages), ('refcoco', RefCOCO)]
 
 
-def pipeline(max_regions=4, mask_size=32, **second):
-    return [ChooseRegions(max_regions), SecondView(**second), PackRegions(mask_size=mask_size, **SIZES)]
+def pipeline(max_regions=4, full_masks=False, **second):
+    return [ChooseRegions(max_regions), SecondView(**second), PackRegions(full_masks=full_masks, **SIZES)]
 
 
 def raw(dataset, index=0):
@@ -206,7 +206,7 @@ def test_grefcoco_unites_targets_and_leaves_out_expressions_that_fit_nothing(fol
 def test_an_expression_that_fits_nothing_trains_an_empty_mask_if_told(folder):
     root = folder('refcoco')
     to_grefcoco(root)
-    pipeline = [ChooseRegions(None), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+    pipeline = [ChooseRegions(None), SecondView(), PackRegions(**SIZES)]
     sample = RefCOCO(data_root=str(root), no_target='empty', pipeline=pipeline)[0]
     row = sample.expressions.index('the white cat')
     for view in (sample.view1, sample.view2):
@@ -276,12 +276,12 @@ def test_masks_shrunk_at_their_centres_stay_where_they_are():
     assert shrink_masks(odd, 8, 'nearest')[0].nonzero().min() == 1
     assert shrink_masks(odd, 8, 'nearest-exact')[0].nonzero().min() == 0
     with pytest.raises(ValueError, match="mask_sampling='bilinear' is not one of"):
-        PackRegions(mask_sampling='bilinear')
+        PackRegions(mask_sampling='bilinear', **SIZES)
 
 
 def test_it_reads_the_real_sav_pairs(shared_dir):
     root = str(shared_dir / 'data' / 'sav_pairs')
-    dataset = SAVPairs(data_root=root, pipeline=pipeline(mask_size=None))
+    dataset = SAVPairs(data_root=root, pipeline=pipeline(full_masks=True))
     assert len(dataset) > 0
     samples = [dataset[index] for index in range(len(dataset))]
     reasons = [sample.reason for sample in samples if isinstance(sample, BrokenRecord)]

@@ -239,7 +239,11 @@ def test_a_forked_process_opens_the_database_for_itself(written, tmp_path):
 @pytest.mark.parametrize('method', ['fork', 'spawn'])
 def test_workers_may_be_forked_or_spawned(written, tmp_path, method):
     pack(everything(SAVPairs, written / 'sav'), tmp_path / 'pack')
-    pipeline = [ChooseRegions(1), SecondView(), PackRegions(56, 128, 2, 1, 32)]
+    pipeline = [
+        ChooseRegions(1),
+        SecondView(),
+        PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
+    ]
     declared = dict(type=PackedRegions, data_root=str(tmp_path / 'pack'), pipeline=pipeline)
     mix = RegionMix({'sav': declared})
     mix[0]  # the parent has the database open when it forks

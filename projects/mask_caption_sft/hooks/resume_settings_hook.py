@@ -1,0 +1,57 @@
+"""A resumed run follows its config, from the iteration where it stopped."""
+
+import itertools
+import warnings
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+
+class ResumeSettingsHook(Hook):
+    """Settings of the optimizer and of the schedules come from the config, not from the checkpoint.
+
+    MMEngine restores both from the checkpoint, so that another ``max_iters`` or learning rate would
+    change nothing. Here the checkpoint gives the tensors' state and the iteration; the schedules are run up
+    to it. With an unchanged config that gives exactly the values the run had.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put the config's settings in place of the saved ones.
+
+        Raises:
+            ValueError: The config divides the trained tensors into another number of groups.
+        """
+        checkpoint.pop('param_schedulers', None)
+        state = checkpoint.get('optimizer')
+        if state is None or not isinstance(runner.optim_wrapper, OptimWrapper):
+            return
+        saved, ours = state['param_groups'], runner.optim_wrapper.optimizer.param_groups
+        if len(saved) != len(ours):
+            raise ValueError(
+                f'The checkpoint has {len(saved)} groups of parameters, this config makes {len(ours)}. To '
+                'resume, set optim_wrapper.paramwise_cfg as it was; to start a new run from these weights, '
+                'set load_from and leave resume out.'
+            )
+        for group, settings in zip(saved, ours):
+            group.update({key: value for key, value in settings.items() if key != 'params'})
+        state.pop('base_param_settings', None)
+
+    def before_train(self, runner: Runner) -> None:
+        """Run the schedules up to the iteration where the run goes on."""
+        with warnings.catch_warnings():
+            # An optimizer that has not stepped yet: the steps were taken before the run stopped.
+            warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')
+            for _ in range(runner.iter):
+                _step(runner.param_schedulers, by_epoch=False)
+            for _ in range(runner.epoch):
+                _step(runner.param_schedulers, by_epoch=True)
+
+
+def _step(schedulers: Any, by_epoch: bool) -> None:
+    """What MMEngine's ``ParamSchedulerHook`` does after an iteration, or after an epoch."""
+    by_optimizer = schedulers.values() if isinstance(schedulers, dict) else [schedulers or []]
+    for scheduler in itertools.chain(*by_optimizer):
+        if scheduler.by_epoch == by_epoch:
+            scheduler.step()
