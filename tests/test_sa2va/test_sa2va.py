@@ -74,7 +74,7 @@ def test_several_captions_per_region_come_region_by_region(model, features, batc
 
 
 def test_a_caption_ends_before_the_end_of_turn(model):
-    end = model.text.encode(prompts.PromptTemplate.from_xtuner('phi3_chat').end_of_turn)
+    end = model.text.encode(prompts.PromptTemplate.named('phi3_chat').end_of_turn)
     words = model.text.encode('red circle')
     rows = torch.tensor([[*words, *end, *words], [*end, *words, *words]])
     attempts = torch.ones(rows.shape[1], 2, dtype=torch.bool)
@@ -157,7 +157,7 @@ def test_soft_tokens_segment_like_the_caption_as_the_temperature_falls(model, fe
     discrete = model.segment(features, batch.image2, *model.embed_captions(captions)).mask_logits
     gaps = [
         (masks_through(SoftTokenBridge(tau, 50), model, features, batch, captions) - discrete).abs().max()
-        for tau in (1.0, 0.1, 0.001)
+        for tau in (1.0, 0.1, 1e-5)  # the two likeliest words may lie 1e-3 apart
     ]
     assert min(gaps[:2]) > 0.01
     assert gaps[2] < 1e-3

@@ -17,12 +17,12 @@ from transformers import (
     PreTrainedTokenizerBase,
     StoppingCriteriaList,
 )
-from xtuner.utils import IGNORE_INDEX
 
 from ..checkpoints.config import read_config
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
 from ..checkpoints.trained_tensors import LORA_TARGETS
 from ..ops import prompts
+from ..ops.xtuner_parts import IGNORE_INDEX
 from ..structures import CaptionIds, CaptionLogits, ImageFeatures, Segmentation
 from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs, sam2_sizes
 from .generation import BanTokens, EndOfTurn, cut_at_end_of_turn
@@ -44,7 +44,7 @@ class Sa2VA(nn.Module):
         train_embeddings: Also train token embeddings and output matrix.
         train_all: Train every weight; for training a base from scratch.
         activation_checkpointing: Recompute the language model's activations.
-        prompt_template: Name in XTuner's ``PROMPT_TEMPLATE``.
+        prompt_template: Name in ``PROMPT_TEMPLATE``, XTuner's or our own.
         newline_before_answer: Inference form of the template (see PromptTemplate).
         round_grounding_stats: Round SAM 2's mean and std as upstream's inference does.
         config, tokenizer: Given instead of read from ``base``; then no weights
@@ -79,7 +79,7 @@ class Sa2VA(nn.Module):
                 'current',
                 logging.WARNING,
             )
-        template = prompts.PromptTemplate.from_xtuner(prompt_template, newline_before_answer)
+        template = prompts.PromptTemplate.named(prompt_template, newline_before_answer)
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
         self.mllm = build_mllm(self.config, self.text.image_token_id)
