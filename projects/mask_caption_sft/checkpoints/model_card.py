@@ -1,7 +1,7 @@
 """The README.md of an exported model."""
 
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,20 @@ def model_card(checkpoint: dict[str, Any], checkpoint_path: str, base: str, side
     parts += _block('What differs from the base', changes)
     parts += _block('Training data', own.get('data', ''))
     parts += _block('Losses and metrics at the end', _last_values(checkpoint))
-    parts += _block('Versions', '\n'.join(f'{name} {version(name)}' for name in _PACKAGES))
+    parts += _block('Versions', '\n'.join(f'{name} {_version(name)}' for name in _PACKAGES))
     parts += _block('Config', str(meta.get('cfg', '')).strip(), 'python')
     return '\n'.join(parts)
 
 
 def _block(title: str, text: str, language: str = '') -> list[str]:
     return [f'## {title}\n', f'```{language}\n{text}\n```\n'] if text else []
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return 'not installed'
 
 
 def _licence(base: Path) -> str:

@@ -2,9 +2,9 @@
 
 import torch.nn.functional as F
 from torch import Tensor
-from xtuner.utils import IGNORE_INDEX
 
 from ..ops.precision import at_least_float32
+from ..ops.xtuner_parts import IGNORE_INDEX
 
 
 def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ the template) and its evaluation scripts.
 
 from dataclasses import dataclass
 
-from xtuner.utils import PROMPT_TEMPLATE
+from .xtuner_parts import PROMPT_TEMPLATE
 
 IMG_START, IMG_CONTEXT, IMG_END = '<img>', '<IMG_CONTEXT>', '</img>'
 VP_START, VP_END = '<vp>', '</vp>'
@@ -35,8 +35,8 @@ class PromptTemplate:
     end_of_turn: str
 
     @classmethod
-    def from_xtuner(cls, name: str, newline_before_answer: bool = True) -> 'PromptTemplate':
-        """The template of that name in XTuner's ``PROMPT_TEMPLATE``.
+    def named(cls, name: str, newline_before_answer: bool = True) -> 'PromptTemplate':
+        """The template of that name in ``PROMPT_TEMPLATE``, XTuner's or our own.
 
         Args:
             name: ``'phi3_chat'`` for the released Sa2VA-4B.
@@ -44,18 +44,19 @@ class PromptTemplate:
                 evaluated. Upstream's training data leave the newline out.
 
         Raises:
-            ValueError: XTuner has no such template.
+            ValueError: There is no such template, or it has no marker for the
+                end of an answer, so that no caption could be told from what
+                follows it.
         """
-        if name not in PROMPT_TEMPLATE:
-            raise ValueError(
-                f'prompt_template={name!r} is not in xtuner.utils.PROMPT_TEMPLATE. '
-                f'Set it to one of {sorted(PROMPT_TEMPLATE)}.'
-            )
+        usable = sorted(key for key, value in PROMPT_TEMPLATE.items() if value.get('SUFFIX'))
+        if name not in usable:
+            problem = 'has no end-of-turn marker' if name in PROMPT_TEMPLATE else 'is unknown'
+            raise ValueError(f'prompt_template={name!r} {problem}. Set it to one of {usable}.')
         template = PROMPT_TEMPLATE[name]
         before_input, before_answer = template['INSTRUCTION'].split('{input}')
         if not newline_before_answer:
             before_answer = before_answer.replace('\n', '', 1)
-        return cls(before_input, before_answer, template.get('SUFFIX', ''))
+        return cls(before_input, before_answer, template['SUFFIX'])
 
 
 def describe_question(index: int = 1) -> str:

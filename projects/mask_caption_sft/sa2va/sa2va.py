@@ -10,7 +10,6 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from xtuner.utils import IGNORE_INDEX
 
 from ..checkpoints.config import read_config
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
@@ -18,6 +17,7 @@ from ..checkpoints.trained_tensors import LORA_TARGETS
 from ..ops import prompts
 from ..ops.mask import resize_masks
 from ..ops.precision import without_gradient
+from ..ops.xtuner_parts import IGNORE_INDEX
 from ..structures import (
     CaptionLogits,
     Captions,
@@ -84,7 +84,7 @@ class Sa2VA(nn.Module):
         self.config = read_config(str(base)) if config is None else config
         self.sizes = base_sizes(self.config)
         tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
-        template = prompts.PromptTemplate.from_xtuner(
+        template = prompts.PromptTemplate.named(
             prompt_template or self._stated_template(), newline_before_answer
         )
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
