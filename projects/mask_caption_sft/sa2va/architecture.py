@@ -50,18 +50,16 @@ def build_mllm(config: dict[str, Any], image_token_id: int) -> InternVLForCondit
         patch_size=[patch, patch],
     )
     text = {key: value for key, value in config['llm_config'].items() if key != 'torch_dtype'}
-    text_config = Qwen2Config(**text)
     ratio = config['downsample_ratio']
     return InternVLForConditionalGeneration(
         InternVLConfig(
             vision_config=vision_config,
-            text_config=text_config,
-            # transformers 5 ties by this value, whose default is True; 4.57 by text_config's.
-            tie_word_embeddings=text_config.tie_word_embeddings,
+            text_config=Qwen2Config(**text),
             image_token_id=image_token_id,
             image_seq_length=int((size // patch * ratio) ** 2),
             downsample_ratio=ratio,
-            tie_word_embeddings=is_tied(config),  # transformers 5 reads it here, 4 in text_config
+            # transformers 5 ties by this value, whose default is True; 4.57 by text_config's.
+            tie_word_embeddings=is_tied(config),
         )
     )
 
