@@ -78,7 +78,7 @@ def work(rank: int, folder: str) -> None:
     run(hook, runner, batch(1, rank))
     hook.after_train(runner)
     assert (hook.drawn, hook.broken) == (8, 2)
-    dist.destroy_process_group()
+    # The group ends with the process: right after a collective, torch 2.6 can wait for ever to destroy it.
 
 
 @pytest.mark.slow

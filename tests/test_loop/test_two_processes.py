@@ -60,8 +60,9 @@ def test_the_gradients_are_those_of_one_process(outcomes):
     found, _, expected = (outcome['gradients'] for outcome in outcomes)
     learning = [name for name, gradient in expected.items() if gradient.any()]
     assert any('lora_B' in name for name in learning)
-    for name in learning:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-6, msg=name)
+    for name in learning:  # float32: sums are taken in another order
+        difference = (found[name] - expected[name]).norm()
+        assert difference < 1e-3 * expected[name].norm() + 1e-5, name
 
 
 @pytest.mark.slow
