@@ -62,7 +62,8 @@ def test_the_sizes_of_the_released_4b_and_of_the_tiny_base():
 def test_the_sizes_are_those_of_the_model():
     model = miniature_sa2va()
     sizes = base_sizes(model.config)
-    assert sizes == BaseSizes(model.image_size, model.grid_size, model.grounding_size, model.max_context)
+    assert sizes == model.sizes
+    assert (sizes.grounding_size, sizes.max_context) == (model.grounding_size, model.max_context)
     tiles = torch.zeros(1, 3, sizes.image_size, sizes.image_size)
     assert model.encode_tiles(tiles).shape[1] == sizes.grid_size**2
 
@@ -208,7 +209,7 @@ def test_the_dry_run_finds_a_template_that_there_is_not_with_and_without_the_bas
     for place in (base, 'nowhere'):
         config = dry(place)
         config.model.sa2va.update(prompt_template='phi9_chat')
-        assert "'phi9_chat' is not in" in dry_run_output(config, capsys)
+        assert "'phi9_chat' is unknown" in dry_run_output(config, capsys)
 
 
 def test_the_dry_run_finds_a_schedule_that_states_two_things(base, capsys):

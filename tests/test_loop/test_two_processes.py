@@ -60,9 +60,8 @@ def test_the_gradients_are_those_of_one_process(outcomes):
     found, _, expected = (outcome['gradients'] for outcome in outcomes)
     learning = [name for name, gradient in expected.items() if gradient.any()]
     assert any('lora_B' in name for name in learning)
-    for name in learning:  # float32: sums are taken in another order
-        difference = (found[name] - expected[name]).norm()
-        assert difference < 1e-3 * expected[name].norm() + 1e-5, name
+    for name in learning:  # torch 2.6 sums in another order: entries differ by up to 1.3e-6
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=3e-6, msg=name)
 
 
 @pytest.mark.slow

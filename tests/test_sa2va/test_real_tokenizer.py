@@ -123,10 +123,12 @@ def test_a_miniature_has_a_row_for_every_token(model):
 @torch.no_grad()
 def test_a_miniature_describes_and_segments(model):
     batch = miniature_batch([None], ['the man with 2 dogs (left).'])
-    features = model.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
-    captions = model.describe(features, batch.image1, batch.visual_prompts, 4)
-    assert captions.ids.max() < 151_643  # added tokens are never written
-    assert len(model.text.decode(captions)) == 2
+    views1, views2 = model.look(batch)
+    captions = model.describe(views1, 4)
+    assert captions.ids[captions.in_caption].max() < 151_643  # added tokens are never written
+    assert len(captions.texts) == 2
+    masks = model.segment(views2, model.embed_captions(captions.texts)).mask_logits
+    assert masks.shape == (2, 32, 32)
 
 
 def test_a_written_checkpoint_has_the_same_tokens(model, tmp_path):
