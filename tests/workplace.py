@@ -13,6 +13,8 @@ from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'mask_caption_sft_tiny.py'
+#: Seconds that a command may take: minutes on a quiet machine, ten times that on a busy one.
+PATIENCE = 3600
 #: A run of seconds: few and small batches, everything logged, kept and drawn.
 SHORT = [
     'train_dataloader.batch_size=2',
@@ -39,7 +41,7 @@ class Workplace:
             'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
         }
         result = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
         assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         return result

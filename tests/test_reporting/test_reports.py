@@ -95,6 +95,6 @@ def test_a_browser_shows_it(tmp_path):
     page.write_text(html_report(read_run(write_run(tmp_path / 'run', 0.5))))
     command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--dump-dom', page.as_uri()]
     environment = os.environ | {'HOME': str(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
     assert '<h2>Validation</h2>' in result.stdout

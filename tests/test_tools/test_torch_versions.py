@@ -58,7 +58,7 @@ def run(folder: Path, line: str, status: int, *versions: str) -> subprocess.Comp
             program.chmod(0o755)
     environment = os.environ | {'VENVS': str(folder), 'TRANSFORMERS': '4.57.6'}
     return subprocess.run(
-        ['bash', str(SCRIPT), *versions], env=environment, capture_output=True, text=True, timeout=600
+        ['bash', str(SCRIPT), *versions], env=environment, capture_output=True, text=True, timeout=3600
     )
 
 

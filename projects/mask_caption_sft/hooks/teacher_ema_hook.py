@@ -1,7 +1,7 @@
 """Moves the teacher after the student."""
 
 import torch
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -27,6 +27,16 @@ class TeacherEMAHook(EMAHook):
     Source: Mean Teacher, arXiv:1703.01780, section 2.
     """
 
+    # The parent keeps its average outside the model, and builds, swaps, saves and loads it at these
+    # moments. The teacher is a part of the model: there is nothing to do.
+    before_train = Hook.before_train
+    before_val_epoch = Hook.before_val_epoch
+    after_val_epoch = Hook.after_val_epoch
+    before_test_epoch = Hook.before_test_epoch
+    after_test_epoch = Hook.after_test_epoch
+    before_save_checkpoint = Hook.before_save_checkpoint
+    after_load_checkpoint = Hook.after_load_checkpoint
+
     def __init__(self, momentum: float = 0.001) -> None:
         if not 0 <= momentum <= 0.5:
             raise ValueError(
@@ -46,9 +56,6 @@ class TeacherEMAHook(EMAHook):
             if parameter.requires_grad
         ]
 
-    def before_train(self, runner: Runner) -> None:
-        """Nothing to prepare: the model built the teacher equal to the student."""
-
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Step if this iteration ended with an optimizer update."""
         if runner.optim_wrapper.should_update():
@@ -59,22 +66,3 @@ class TeacherEMAHook(EMAHook):
         """One step of every pair."""
         for teacher, student in self.pairs:
             teacher.lerp_(student.to(teacher.dtype), self.momentum)
-
-    # The parent swaps the averaged weights in and out; here they are a module of their own.
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Nothing is swapped."""
-
-    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
-        """Nothing is swapped."""
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Nothing is swapped."""
-
-    def after_test_epoch(self, runner: Runner, metrics=None) -> None:
-        """Nothing is swapped."""
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """The teacher is already in the model's state."""
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """The teacher was loaded with the model's state."""
