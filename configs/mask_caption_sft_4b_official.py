@@ -6,17 +6,17 @@
 As upstream's `refcoco_eval.py` and `region_cap_refcocog_eval.py`:
 - every expression of RefCOCO and RefCOCO+ (unc; val, testA, testB) and RefCOCOg (umd; val, test);
 - the model writes its answer greedily; the mask is that of the first [SEG]; cIoU leaves out
-  expressions to which it wrote none (`invalid` counts them), gIoU (`mIoU`) counts them as 0;
+  expressions without one in the answer (`invalid` counts them), gIoU (`mIoU`) counts them as 0;
 - SAM 2's mean and std are rounded to bfloat16;
 - captions of RefCOCOg val go through upstream's clean-up; METEOR and CIDEr are pycocoevalcap's, on
   texts tokenised as COCO captions are, one reference per item. They need Java.
 
-Otherwise than upstream, on purpose:
+What differs from upstream, on purpose:
 - weights are float32 under bfloat16 autocast, where upstream casts the weights;
 - polygons of one object that overlap are united; upstream adds them up and scores the overlap wrongly;
 - a region smaller than a cell of the visual prompt's grid marks one cell, where upstream marks none;
-- an answer is given up after 64 tokens without [SEG], a caption after 128; upstream allows 2048. A
-  caption holds no special token; upstream cuts them out afterwards;
+- generation stops after 64 tokens of an answer without [SEG], or 128 of a caption; upstream allows 2048. A
+  caption contains no special tokens; upstream removes them afterwards;
 - regions and references are those of `refs(umd).p`; upstream reads a file made from them
   (`finetune_refcocog_val_with_mask.json`).
 """

@@ -1,4 +1,4 @@
-"""Ablation: without what keeps language alive: no KL to the start, no caption loss."""
+"""Ablation: without the terms that keep the language intact: no KL to the start, no caption loss."""
 
 from mmengine.config import read_base
 

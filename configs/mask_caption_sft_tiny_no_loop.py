@@ -1,4 +1,4 @@
-"""Baseline: no loop. The same human expressions teach, for as many updates; masks alone teach nothing."""
+"""Baseline: no loop. The same human expressions are taught, for as many updates; masks alone are unused."""
 
 from mmengine.config import read_base
 

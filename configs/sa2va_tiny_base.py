@@ -26,7 +26,7 @@ model = dict(
     sa2va=dict(type=new_sa2va, seed=0, train_all=True),
     text_only_iters=800,
     mixed_iters=2200,
-    # What the human expressions of the loop's world say; the other words are for masks to teach.
+    # The words of the human expressions in the loop's world; other words are left for masks to teach.
     rest_caption_ratio=0.12,
     caption_words=[
         'the',
@@ -46,7 +46,7 @@ model = dict(
         'middle',
     ],
 )
-# This run makes the base, so there is none yet that the sizes could follow from (TINY_SIZES has them).
+# This run makes the base, so there is none yet from which the sizes could follow (TINY_SIZES has them).
 packing = dict(
     type=PackRegions,
     image_size=168,

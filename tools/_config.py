@@ -1,4 +1,4 @@
-"""The config and its overrides, as every tool that takes a config takes them."""
+"""The config and its overrides, in the form in which every tool takes them."""
 
 import argparse
 import sys
@@ -16,11 +16,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
-    """The config with its overrides and the sizes of its base; ends the program where it is refused.
+    """The config with its overrides and the sizes of its base; exits with a message if they are refused.
 
     Args:
-        args: Of a parser with :func:`add_config`.
-        base: Takes the place of ``model.sa2va.base``.
+        args: Arguments from a parser with :func:`add_config`.
+        base: Replaces ``model.sa2va.base``.
     """
     config = Config.fromfile(args.config)
     try:

@@ -41,7 +41,7 @@ class ReadRecord:
 
 
 def drop_from_cache(folder: Path) -> None:
-    """Ask the kernel to forget the files."""
+    """Ask the kernel to drop the files from its page cache."""
     for path in folder.rglob('*'):
         if path.is_file():
             with path.open('rb') as file:
@@ -79,7 +79,7 @@ def benchmark_pack(npz: Path, copies: int, quality: int) -> None:
         loss = encoding_loss(pairs, pack)
         print(f'{len(pairs)} pairs; float32 frames alone: {raw / 1e6:.2f} MB each')
         print(f'bytes per sample: npz {sizes[0]:,.0f}, LMDB {sizes[1]:,.0f}, ratio {sizes[0] / sizes[1]:.1f}')
-        print(f'JPEG {quality}: mean error {loss["mean_abs_error"]:.2f}, least PSNR {loss["psnr"]:.1f} dB')
+        print(f'JPEG {quality}: mean error {loss["mean_abs_error"]:.2f}, lowest PSNR {loss["psnr"]:.1f} dB')
         for workers in (1, 2):
             for state in ('cold', 'warm'):
                 rates = []
@@ -110,7 +110,7 @@ def simulate_index(folder: Path, num_masks: int) -> None:
 
 
 def private_bytes() -> int:
-    """Memory of this process that no other shares and no file backs."""
+    """Memory of this process that is neither shared with others nor backed by a file."""
     lines = Path('/proc/self/status').read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith('RssAnon'))) * 1024
 
@@ -130,7 +130,7 @@ class DrawImages:
 
 
 def benchmark_index(num_masks: int) -> None:
-    """Start-up with and without the kept list of usable images, and memory of workers as they draw."""
+    """Start-up with and without the saved list of usable images, and memory of workers as they draw."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         simulate_index(folder, num_masks)

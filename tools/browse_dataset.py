@@ -57,7 +57,7 @@ def browse(name: str, dataset, num: int, seed: int, out: Path) -> None:
         print(f'{name}: {len(strips)} of {len(dataset):,} records in {out / name}.png')
     if mostly_swapped(evidence):
         print(
-            f'warning: {name}: red and blue look exchanged, by the colour of skin. Look at {out / name}.png '
+            f'warning: {name}: red and blue look exchanged, judging by skin. Look at {out / name}.png '
             'and set channel_order.'
         )
 

@@ -2,7 +2,7 @@
 
     python tools/build_index.py configs/mask_caption_sft_4b.py --workers 32
 
-Each index is written to {data_root}/.mask_index and replaces an older one. An interrupted build goes on.
+Each index is written to {data_root}/.mask_index and replaces an older one. An interrupted build resumes.
 """
 
 import _root  # noqa: F401

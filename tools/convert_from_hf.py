@@ -4,8 +4,8 @@
     python tools/convert_from_hf.py --model_path OUT --output_path sa2va_4b_ours.pth --trainer v2
 
 The names are those that upstream's trainer has when it loads the file. v1 (`projects/llava_sam2`, where the
-config of Sa2VA-4B is) has wrapped its language model by LoRA by then: the weights under LoRA are
-`base_layer`; merged LoRA is part of them, fresh LoRA starts at zero. v2 (`projects/sa2va`) loads first and
+config of Sa2VA-4B is) has by then wrapped its language model in LoRA: the weights under LoRA are called
+`base_layer`; they include merged LoRA, and fresh LoRA starts at zero. v2 (`projects/sa2va`) loads first and
 wraps afterwards, so its names are plain; they also fit v1 without LoRA.
 """
 
@@ -28,7 +28,9 @@ def parse_args() -> argparse.Namespace:
         '--model_path', '--model-path', required=True, help='directory in the released layout'
     )
     parser.add_argument('--output_path', '--output-path', type=Path, required=True, help='the .pth to write')
-    parser.add_argument('--trainer', choices=TRAINERS, default='v1', help='which of upstream (default: v1)')
+    parser.add_argument(
+        '--trainer', choices=TRAINERS, default='v1', help='version of the trainer (default: v1)'
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
     return parser.parse_args()
 
@@ -44,7 +46,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     print(f"Wrote {args.output_path}: {len(state)} tensors for upstream's trainer {args.trainer}.")
-    print('The trainer of the other version would pass over most of them without a word (--trainer).')
+    print('The trainer of the other version would silently ignore most of them (--trainer).')
 
 
 if __name__ == '__main__':

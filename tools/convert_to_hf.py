@@ -2,7 +2,7 @@
 
     python tools/convert_to_hf.py --model_path work_dirs/mask_caption_sft_4b/iter_4000.pth --output_dir OUT
 
-The base is the one the checkpoint started from; --base names another copy of it. Upstream's own training
+The base is the one the checkpoint started from; --base gives another copy of it. Upstream's own training
 checkpoints (`.pth` with `mllm.model...` names) are read too; they need --base.
 """
 

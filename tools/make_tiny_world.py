@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-val', type=int, default=40, help='pairs or images per held-out set')
     parser.add_argument(
         '--all-expressions', action='store_true',
-        help='human training expressions cover all colours, shapes and backgrounds, not only a part',
+        help='human training expressions cover all colours, shapes and backgrounds, not only some',
     )  # fmt: skip
     parser.add_argument(
         '--random-base',

@@ -2,8 +2,8 @@
 
     python tools/pack_dataset.py configs/mask_caption_sft_4b.py sav data/packs/sav --workers 32
 
-Images that are files keep their bytes; frames of npz pairs become JPEG (--frames png for no loss), and the
-loss is measured and printed. An interrupted run goes on. To train on packs:
+Images that are files keep their bytes; frames of npz pairs become JPEG (or PNG, lossless, with --frames png),
+and the loss is measured and printed. An interrupted run resumes. To train on packs:
 configs/mask_caption_sft_4b_packed.py.
 """
 
@@ -30,11 +30,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config(parser)
-    parser.add_argument('name', help='of the dataset in the mix (or in the validation set with --val)')
+    parser.add_argument('name', help='name of the dataset in the mix (or in the validation set with --val)')
     parser.add_argument('out', help='folder of the pack')
     parser.add_argument('--val', action='store_true', help='the dataset of val_dataloader')
     parser.add_argument('--frames', choices=['jpeg', 'png'], default='jpeg')
-    parser.add_argument('--quality', type=int, default=FrameEncoding.quality, help='of JPEG frames')
+    parser.add_argument('--quality', type=int, default=FrameEncoding.quality, help='quality of JPEG frames')
     parser.add_argument('--workers', type=int, default=2)
     return parser.parse_args()
 

@@ -3,8 +3,8 @@
     python tools/predict.py --checkpoint OUT --image cat.jpg --text "the left cat" --output_dir predictions
     python tools/predict.py --checkpoint work_dirs/run/iter_4000.pth --image cat.jpg --mask cat.png
 
-CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found by itself).
-The way from pixels to masks is that of upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
+CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found automatically).
+Pixels become masks as in upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
 prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5.
 """
 
@@ -64,7 +64,7 @@ def describe(model: Sa2VA, features: ImageFeatures, path: Path, size, allow_empt
     if mask.shape != tuple(size) or not mask.any():
         raise ValueError(
             f'{path} is {mask.shape[1]} x {mask.shape[0]} with {mask.sum()} pixels set, the image is '
-            f'{size[1]} x {size[0]}. The mask must have its size and mark a region.'
+            f'{size[1]} x {size[0]}. The mask must have the size of the image and mark a region.'
         )
     cells = visual_prompt_grid(
         torch.from_numpy(mask)[None], model.sizes.grid_size, at_least_one=not allow_empty_prompt

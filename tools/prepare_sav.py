@@ -4,7 +4,7 @@
 
 Reads {id}.mp4 with {id}_manual.json and {id}_auto.json in any subfolder. Annotation i is video frame 4 i;
 each video is decoded once, in order. Writes a pack (``PackedRegions``) or, with --format npz, the pairs that
-``SAVPairs`` reads. The same seed gives the same pairs; an interrupted run goes on; broken files are listed in
+``SAVPairs`` reads. The same seed gives the same pairs; an interrupted run resumes; broken files are listed in
 {out}/not_packed.jsonl.
 """
 
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def write_pairs(out: Path, videos: list[str], task: PrepareVideo, num_workers: int) -> int:
-    """npz pairs; those that are there are not written again. Returns how many there are."""
+    """Write npz pairs; existing ones are not written again. Returns how many there are."""
     broken: list[tuple[str, str]] = []
     with multiprocessing.Pool(num_workers, set_task, (task,)) as pool:
         for _, faults in tqdm(pool.imap(call_task, videos), total=len(videos), mininterval=1):

@@ -2,7 +2,7 @@
 
     python tools/run_study.py --seeds 0 1 2 --jobs 2
 
-By default the configs of the study on the tiny world; any others by --configs. A run that is complete
+By default it runs the configs of the study on the tiny world; --configs names others. A run that is complete
 is not run again; one that was interrupted is resumed. --report-only writes the table from what is there.
 """
 

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_config(parser)
     parser.add_argument('checkpoint', help='.pth of ours, or a directory in the released layout')
-    parser.add_argument('--teacher', action='store_true', help='look at the teacher instead of the student')
+    parser.add_argument('--teacher', action='store_true', help='evaluate the teacher instead of the student')
     parser.add_argument('--work-dir', help='default work_dirs/{config name}')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -44,7 +44,7 @@ def main() -> None:
     if not is_released:
         config.load_from = args.checkpoint
     config.model.update(predict_with='teacher' if args.teacher else 'student')
-    # Nothing is trained, so the training data need not be here; this hook would have them built.
+    # Nothing is trained, so the training data need not exist; this hook would have them built.
     config.default_hooks.pop('early_stopping', None)
     allow_checkpoint_globals()
     prepare_distributed(config)

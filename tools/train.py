@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='logs and checkpoints; default work_dirs/{config name}')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='PATH',
-        help='go on from PATH, or from the newest checkpoint of the work dir',
+        help='continue from PATH, or from the newest checkpoint of the work dir',
     )  # fmt: skip
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The config with what the command line says."""
+    """The config with the command line's settings applied."""
     config = read_config(args)
     config.launcher = args.launcher
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'

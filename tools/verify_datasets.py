@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_config(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the mix, by name')
-    parser.add_argument('--sample', type=int, help='read so many records of each, evenly spread')
+    parser.add_argument('--sample', type=int, help='read only this many records of each, evenly spaced')
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/verify'))
     parser.add_argument('--write-skip-list', action='store_true')
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def add_to_skip_list(root: str, broken: list[tuple[str, str]]) -> None:
-    """Keeps what the list had: those records were not read again."""
+    """Keep what the list named before: those records were not read again."""
     path = Path(root) / SKIP_LIST
     known = read_skip_list(path) if path.exists() else set()
     lines = [json.loads(line) for line in path.read_text().splitlines()] if known else []

@@ -1,4 +1,4 @@
-"""Writes what configs/sa2va_tiny_base.py has trained as a released checkpoint, in float16.
+"""Writes the result of configs/sa2va_tiny_base.py as a released checkpoint, in float16.
 
 python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6000.pth OUT
 """

@@ -219,7 +219,7 @@ def test_a_mask_of_another_shape_than_its_image_is_named(folder):
     for path in root.rglob('*.png'):
         Image.new('1', (100, 100), 1).save(path)
     reason = broken_reason(OpenImages(data_root=str(root), pipeline=PIPELINE))
-    assert 'of 100 x 100 has another aspect ratio than its image of 240 x 180' in reason
+    assert 'of 100 x 100 has a different aspect ratio from its image of 240 x 180' in reason
 
 
 def test_an_expression_with_a_special_token_is_named(folder):

@@ -15,5 +15,5 @@ def test_every_dataset_is_looked_at_and_every_problem_listed(tmp_path):
     _check_datasets(declared, 'train', problems)
     assert len(problems) == 3
     assert problems[0].startswith(f"train.gone.data_root='{tmp_path}/nowhere': {tmp_path}/nowhere is missing")
-    assert "unexpected keyword argument 'chanel_order'. Mend the config." in problems[1]
+    assert "unexpected keyword argument 'chanel_order'. Correct the config." in problems[1]
     assert 'holds no record for dataset' in problems[2]

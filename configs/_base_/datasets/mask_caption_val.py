@@ -26,7 +26,7 @@ val_dataloader = dict(
                 every_expression=True,
                 pipeline=[dict(type=ChooseRegions, max_regions=None), val_packing],
             ),
-            # The only ones with several regions per image: there the right one has to be picked.
+            # The only validation images with several regions, so that the right one has to be picked.
             sa1b_val=dict(
                 type=SA1B,
                 data_root='data/sa1b_val',

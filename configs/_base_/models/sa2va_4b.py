@@ -19,12 +19,12 @@ model = dict(
         train_embeddings=False,
         activation_checkpointing=True,
     ),
-    # One greedy caption per region; sampled ones try words that it does not hold.
+    # One greedy caption per region; sampled ones try words that the greedy one lacks.
     max_caption_len=32,
     num_captions=4,
     sampling=dict(temperature=1.0, top_k=0, top_p=1.0),
     objectives=dict(
-        # What teaches words that human expressions do not hold (docs/results.md). About a fifth of the
+        # This teaches words that human expressions do not contain (docs/results.md). About a fifth of the
         # regions has a better caption than the greedy one; with 5 it starts as strong as the caption loss.
         best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
         # The mask loss through the EMA teacher. It added nothing on the tiny world; it stays because with
@@ -36,7 +36,7 @@ model = dict(
         human_expressions=dict(type=HumanExpressions, caption_weight=1.0, iou_weight=1.0),
         near_start=dict(type=NearStart, weight=0.05),
     ),
-    # Of the student's own masks: upstream's losses, weights and number of points.
+    # Losses of the student's own masks: upstream's terms, weights and number of points.
     segmentation_losses=dict(mask_weight=2.0, dice_weight=0.5, llm_weight=1.0, num_points=12544),
     segment_with='teacher',
     predict_dtype='bfloat16',

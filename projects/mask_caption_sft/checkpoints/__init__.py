@@ -1,1 +1,1 @@
-"""Files: the released layout, training checkpoints, and the way from one to the other."""
+"""Files: the released layout, training checkpoints, and how one becomes the other."""

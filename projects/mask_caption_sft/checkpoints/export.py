@@ -16,7 +16,7 @@ from .released import ReleasedWeights, write_safetensors
 from .tied_embeddings import with_tied_head
 from .trained_tensors import TrainedTensors
 
-#: What the report sums up, by the beginning or a part of released names.
+#: Groups in the report, by the beginning or a part of released names.
 GROUPS = {
     'language model': 'language_model.model.layers',
     'embeddings and head': 'language_model.',
@@ -71,8 +71,8 @@ def export(
         base: The directory that training started from.
         trained: What training changed.
         out_dir: Target.
-        card: Text of ``README.md``, given the table of changes; the base's own is kept
-            as ``README_base.md``.
+        card: Makes the text of ``README.md`` from the table of changes; the base's own is
+            kept as ``README_base.md``.
         overwrite: Replace an existing directory.
         allow_unchanged: Write although nothing differs from the base.
 
@@ -97,7 +97,7 @@ def export(
         if not allow_unchanged and not any(change.largest for change in changes.values()):
             raise ValueError(
                 'Nothing differs from the base: the export would be a copy of it. Was the run trained? '
-                '(--allow-unchanged writes it all the same.)'
+                '(--allow-unchanged writes it anyway.)'
             )
         _copy_other_files(base, folder, set(weights.shard_of.values()))
         (folder / 'README.md').write_text(card(report(changes)))
@@ -144,7 +144,7 @@ def _size(base: Path) -> int:
 
 @contextmanager
 def _written_whole(out_dir: Path, size: int, overwrite: bool) -> Iterator[Path]:
-    """A folder beside the target that takes its name at the end, or disappears."""
+    """A folder beside the target that takes the target's name at the end, or is removed on failure."""
     if out_dir.exists() and not overwrite:
         raise FileExistsError(f'{out_dir} exists. Choose another --output_dir, or pass --overwrite.')
     out_dir.parent.mkdir(parents=True, exist_ok=True)

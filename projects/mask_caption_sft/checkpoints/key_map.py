@@ -150,7 +150,7 @@ _SPLIT_PATTERNS = [(_pattern(released), native) for released, native in SPLIT]
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name as it is without peft's wrapper around linear layers."""
+    """A parameter's name without peft's wrapper around linear layers."""
     return name.replace('.base_layer.', '.')
 
 

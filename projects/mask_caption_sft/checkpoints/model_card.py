@@ -9,11 +9,11 @@ _PACKAGES = ('torch', 'transformers', 'peft', 'mmengine', 'xtuner', 'safetensors
 
 
 def model_card(checkpoint: dict[str, Any], checkpoint_path: str, base: str, side: str, changes: str) -> str:
-    """Base, data, steps, losses and metrics at the end, config, versions, licence of the base.
+    """Base, data, steps, final losses and metrics, config, versions, and the licence of the base.
 
     Args:
         checkpoint: Content of the training checkpoint.
-        checkpoint_path: Its file.
+        checkpoint_path: Path of that checkpoint.
         base: The base directory.
         side: ``'student'`` or ``'teacher'``.
         changes: The table of what differs from the base.

@@ -95,7 +95,7 @@ def native_tensors(
 
     Args:
         keys: Names in the released layout.
-        read: Gives the tensor of a name.
+        read: Returns the tensor of a name.
         where: Names the checkpoint in messages.
 
     Raises:
@@ -119,11 +119,11 @@ def native_tensors(
 def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Copy tensors into the model; every parameter must be given, and fit.
 
-    LoRA parameters are left alone: they are not in a released checkpoint. Of a parameter with
-    two names, which only the output matrix of tied embeddings is, the first name is read.
+    LoRA parameters are left alone: they are not in a released checkpoint. A parameter has two names
+    only if the embeddings are tied to the output matrix; then the first name is read.
 
     Raises:
-        ValueError: Lists what is missing, what does not exist, and what differs in shape.
+        ValueError: Tensors are missing, unknown or of the wrong shape; the message lists them.
     """
     targets: dict[str, Tensor] = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     targets[_POSITIONS] = model.get_buffer(_POSITIONS)
@@ -164,7 +164,7 @@ def _released_name(native: str) -> str:
 
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """``save_file``, but with the mode that any new file gets; its own is 0600 whatever the umask."""
+    """``save_file``, but with the mode of any new file; safetensors itself uses 0600 whatever the umask."""
     path.touch()
     mode = path.stat().st_mode
     save_file(tensors, path, metadata=metadata or {'format': 'pt'})

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 def keep_trained_only(model: Any) -> None:
     """Make ``state_dict`` of a :class:`MaskCaptionSFT` hold trained tensors only.
 
-    Of the student and, under the same names, of the teacher. Loading is strict
-    about exactly these: a missing, surplus or misshapen one is an error; the
-    frozen ones keep the values of the base.
+    Those of the student and, under the same names, of the teacher. Loading is strict
+    about exactly these: a tensor that is missing, unexpected or of the wrong shape is an
+    error; the frozen ones keep the values of the base.
     """
     trained = {name for name, p in model.student.named_parameters() if p.requires_grad}
     kept = {f'{side}.{name}' for side in ('student', 'teacher') for name in trained}
@@ -32,7 +32,7 @@ def keep_trained_only(model: Any) -> None:
 
 
 def _stored_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by every name they have."""
+    """Parameters and persistent buffers, under every name that they have."""
     return {
         (f'{prefix}.{name}' if prefix else name): tensor
         for prefix, part in module.named_modules(remove_duplicate=False)

@@ -46,14 +46,14 @@ def with_tied_head(
     if head is not None:
         warn_if_untied(replaced.setdefault(EMBEDDINGS, head), head, where)
     if EMBEDDINGS in replaced and HEAD in stored:
-        replaced[HEAD] = replaced[EMBEDDINGS].clone()  # safetensors writes no memory twice
+        replaced[HEAD] = replaced[EMBEDDINGS].clone()  # safetensors refuses shared memory
     return dataclasses.replace(trained, replaced=replaced)
 
 
 def warn_if_untied(embeddings: Tensor, head: Tensor, where: str) -> None:
-    """Say in the log if an output matrix that is not read differs from the embeddings."""
+    """Warn if an output matrix that is not read differs from the embeddings."""
     if embeddings.shape == head.shape and all(
-        torch.equal(first.float(), second.float())  # by parts: no second matrix in float32
+        torch.equal(first.float(), second.float())  # in parts, to avoid a second matrix in float32
         for first, second in zip(embeddings.split(4096), head.split(4096))
     ):
         return

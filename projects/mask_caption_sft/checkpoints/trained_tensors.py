@@ -60,7 +60,7 @@ class TrainedTensors:
 
 
 def from_ours(state: dict[str, Tensor], side: str, scaling: float | None) -> TrainedTensors:
-    """Of a checkpoint of :class:`MaskCaptionSFT`.
+    """The trained tensors in a checkpoint of :class:`MaskCaptionSFT`.
 
     Args:
         state: Its ``state_dict``.
@@ -76,11 +76,11 @@ def from_ours(state: dict[str, Tensor], side: str, scaling: float | None) -> Tra
 
 
 def from_upstream(state: dict[str, Tensor], scaling: float) -> TrainedTensors:
-    """Of upstream's training checkpoint (``.pth`` with ``mllm.model...`` names).
+    """The trained tensors in a training checkpoint of upstream's (``.pth`` with ``mllm.model...`` names).
 
-    Both of its trainers are read: v1 (``projects/llava_sam2``) names embeddings and output matrix
-    like any tensor, v2 (``projects/sa2va``) as peft's ``modules_to_save``. What either has beside
-    the trained tensors, up to a whole model, replaces the base's as well.
+    Files of both its trainers are read: v1 (``projects/llava_sam2``) names embeddings and output
+    matrix like any other tensor, v2 (``projects/sa2va``) as peft's ``modules_to_save``. Anything else
+    that a file holds, up to a whole model, also replaces what the base has.
 
     Args:
         state: Its ``state_dict``; with or without embeddings and output matrix.
@@ -111,8 +111,8 @@ def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
 
     Args:
         name: In the released layout.
-        lora_targets: Modules that carry LoRA when that trainer loads the file, whose own
-            weight is ``base_layer`` then; None for a trainer that loads it without LoRA.
+        lora_targets: Modules that carry LoRA when that trainer loads the file, so that their own
+            weight is named ``base_layer``; None for a trainer that loads it without LoRA.
     """
     if _FUSER in name:
         return name.replace('.g_weight', '.gamma')

@@ -32,16 +32,16 @@ def allow_checkpoint_globals() -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Content of a ``.pth``, with tensors and plain values only; of the logs in upstream's, nothing.
+    """Content of a ``.pth``: tensors and plain values only, and nothing from the logs in upstream's files.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It is a folder, as DeepSpeed writes them; the file is truncated, or holds
-            anything that would run code.
+        ValueError: The path is a folder, as DeepSpeed writes them; or the file is truncated, or
+            holds anything that would run code.
     """
     if Path(path).is_dir():
         raise ValueError(
-            f'{path} is a folder, not a file: DeepSpeed writes checkpoints so. Join it into one file with '
+            f'{path} is a folder, not a file; DeepSpeed writes such checkpoints. Join it into one file with '
             'zero_to_fp32.py, which DeepSpeed leaves beside it, and give that file.'
         )
     if not Path(path).is_file():
@@ -90,7 +90,7 @@ def find_base(checkpoint: dict[str, Any], given: str | None) -> str:
     """The base directory: the one given, or the one the checkpoint names.
 
     Raises:
-        ValueError: Neither is there.
+        ValueError: No base is given, and the checkpoint names none.
     """
     base = given or checkpoint.get('meta', {}).get('sa2va', {}).get('base')
     if not base:

@@ -17,7 +17,7 @@ TRAINERS: dict[str, list[str] | None] = {'v1': LORA_TARGETS, 'v2': None}
 def upstream_state(model_dir: str | Path, trainer: str = 'v1') -> dict[str, Tensor]:
     """Every tensor of a released checkpoint, named as upstream's trainer has it when it loads the file.
 
-    Both trainers load with ``strict=False``: a name they do not have is passed over without a word.
+    Both trainers load with ``strict=False``: a name they do not have is silently ignored.
 
     Args:
         model_dir: Directory in the released layout.

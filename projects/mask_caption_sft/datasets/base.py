@@ -1,4 +1,4 @@
-"""What all datasets share: reading one record, and saying what is wrong with it."""
+"""What all datasets share: reading a record, and reporting what is wrong with it."""
 
 import errno
 import logging
@@ -21,14 +21,14 @@ from .seeding import numpy_seed
 from .skip_list import SKIP_LIST, read_skip_list
 from .transforms import RawSample
 
-#: What a damaged file makes the readers raise; anything else is an error of the program.
+#: What a damaged file makes the readers raise; any other exception is a bug in the program.
 RECORD_ERRORS = (
     OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
     zlib.error, struct.error, zipfile.BadZipFile, Image.DecompressionBombError,
 )  # fmt: skip
 
 
-#: What a failing disk or network mount says; a damaged file says something else.
+#: Errors of a failing disk or network mount; a damaged file raises others.
 _DISK_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EREMOTEIO}
 _RETRY_SECONDS = 0.5
 
@@ -37,22 +37,22 @@ class RegionDataset(BaseDataset):
     """A list of records; a subclass lists them and reads one.
 
     A record that cannot be read becomes a :class:`BrokenRecord` with its name
-    and the reason. It is never replaced by another one. A disk that fails while it is
-    read is asked again ``num_retries`` times first.
+    and the reason; no other record takes its place. After an I/O error of the disk the
+    record is read again, up to ``num_retries`` times.
 
     Args:
         data_root: Folder of the dataset.
         name: Key in logs and messages; the mix sets it.
-        max_samples: Use the first so many records only.
+        max_samples: Use only the first ``max_samples`` records.
         seed: Makes every draw of a record the same each time (validation);
             None leaves the seeding to the mix.
         pipeline: Transforms of ``datasets.transforms``.
-        skip_list: Records that are left out, as ``tools/verify_datasets.py`` writes them;
-            below ``data_root``. The default need not exist.
-        num_retries: Further tries after an I/O error of the disk.
+        skip_list: File below ``data_root`` that lists records to leave out, as
+            ``tools/verify_datasets.py`` writes it. The default file need not exist.
+        num_retries: How often to try again after an I/O error of the disk.
     """
 
-    #: What the folder should look like, and where it comes from; for messages.
+    #: What the folder should look like, and where it comes from; used in messages.
     LAYOUT, SOURCE = '', ''
 
     def __init__(
@@ -81,11 +81,11 @@ class RegionDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Records by position.
+        """All records, in order.
 
         Raises:
             FileNotFoundError: The folder or one of its files is missing.
-            ValueError: There is no record in it.
+            ValueError: The folder holds no records.
         """
         self.check_path(self.data_root)
         records = self.list_records()
@@ -96,14 +96,14 @@ class RegionDataset(BaseDataset):
         return records
 
     def full_init(self) -> None:
-        """List the records, or open what lists them without holding them (:meth:`lazy_records`)."""
+        """List the records, or open an index that makes them on demand (:meth:`lazy_records`)."""
         if not self._fully_initialized and Path(self.data_root).is_dir():
             self.lazy = self.lazy_records()
             self._fully_initialized = self.lazy is not None
         super().full_init()
 
     def lazy_records(self) -> Sequence[dict] | None:
-        """Records that are made when they are drawn, where the dataset has an index; else None."""
+        """Records made as they are drawn, if the dataset has an index; otherwise None."""
         return None
 
     def filter_data(self) -> list[dict]:
@@ -115,7 +115,7 @@ class RegionDataset(BaseDataset):
         return kept
 
     def short_id(self, sample_id: str) -> str:
-        """A record's name without ``data_root``, as it is in the skip-list."""
+        """A record's name relative to ``data_root``, as in the skip-list."""
         return sample_id.removeprefix(str(self.data_root).rstrip('/') + '/')
 
     def skipped_ids(self) -> set[str]:
@@ -133,7 +133,7 @@ class RegionDataset(BaseDataset):
         return super().__len__() if self.lazy is None else len(self.lazy)
 
     def get_data_info(self, idx: int) -> dict:
-        """A record by position."""
+        """The record at this position."""
         if not self._fully_initialized:
             self.full_init()
         return super().get_data_info(idx) if self.lazy is None else self.lazy[idx]
@@ -142,11 +142,11 @@ class RegionDataset(BaseDataset):
         return f'{self.LAYOUT} From: {self.SOURCE}. Set data_root in the config, or see docs/datasets.md.'
 
     def list_records(self) -> list[dict]:
-        """Every record of the folder; ``sample_id`` names it in messages."""
+        """All records of the folder; ``sample_id`` names a record in messages."""
         raise TypeError(f'{type(self).__name__} must define list_records().')
 
     def read_record(self, record: dict) -> RawSample:
-        """Images, masks and texts of one record; raises for what is wrong with it."""
+        """Images, masks and texts of one record; raises if anything is wrong with it."""
         raise TypeError(f'{type(self).__name__} must define read_record().')
 
     def check_path(self, path: str | Path) -> Path:
@@ -181,7 +181,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """An image file as ``[H, W, 3]`` uint8 RGB.
 
     Raises:
-        OSError: The file is missing, truncated or not an image; names it.
+        OSError: The file is missing, truncated or not an image; the message names it.
     """
     try:
         with Image.open(path) as image:

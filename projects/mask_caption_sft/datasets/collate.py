@@ -1,4 +1,4 @@
-"""Samples to a batch; an image that occurs twice is stored once."""
+"""Turns samples into a batch; an image that occurs twice is stored once."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from ..structures import BrokenRecord, RegionBatch, RegionSample, View
 
 
 def collate_regions(samples: Sequence[RegionSample | BrokenRecord]) -> dict[str, RegionBatch]:
-    """Flatten samples of N regions each to one :class:`RegionBatch`, as ``dict(batch=...)``.
+    """Flatten samples of N regions each into one :class:`RegionBatch`, as ``dict(batch=...)``.
 
-    Broken records go to ``batch.skipped``. If nothing else was drawn the batch
-    has no region and no image, and the model's losses are zero.
+    Broken records go to ``batch.skipped``. If all records are broken, the batch has no
+    region and no image, and the model's losses are zero.
     """
     good = [sample for sample in samples if isinstance(sample, RegionSample)]
     skipped = [sample for sample in samples if isinstance(sample, BrokenRecord)]

@@ -1,4 +1,4 @@
-"""Several datasets drawn in fixed shares, by number of the draw."""
+"""Several datasets drawn in fixed shares; a draw's number decides its sample."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from .base import RegionDataset
 from .seeding import numpy_seed
 
 _BLOCK_LEN = 1000
-#: What a declaration says to the mix, not to the dataset.
+#: Keys of a declaration that are meant for the mix, not for the dataset.
 SHARE_KEYS = ('weight', 'repeats')
 
 
@@ -29,10 +29,10 @@ def build_dataset(name: str, declared: dict[str, Any], **overrides: Any) -> Regi
 class RegionMix(Dataset):
     """Datasets by name, each with its share of the draws.
 
-    A draw is a number; the same number always gives the same sample, crops and chosen
-    regions included, so a run can be resumed at any draw. Within a block of 1000 draws the shares are
-    exact, in a shuffled order. Each dataset is walked without repetition, in
-    another order each time round.
+    Draws are numbered; the same number always gives the same sample, crops and chosen
+    regions included, so a run can be resumed at any draw. Within each block of 1000 draws the
+    shares are exact, in a shuffled order. Each dataset is gone through without repetition, in
+    a new order each time.
 
     Args:
         datasets: ``{name: dict(type=..., weight=1.0, repeats=1, ...)}``; ``None`` leaves one out.
@@ -40,7 +40,7 @@ class RegionMix(Dataset):
             weight the shares follow the number of records times ``repeats``.
         epoch_len: Draws that count as an epoch; by default the number of all records, each
             dataset counted ``repeats`` times.
-        seed: Of the shuffling and of the draws, a whole number that all ranks share.
+        seed: Seed of the shuffling and of the draws, a whole number that all ranks share.
 
     Raises:
         ValueError: No dataset is left, a weight or ``repeats`` is not positive, only some
@@ -60,8 +60,8 @@ class RegionMix(Dataset):
             )
         if seed is None or seed < 0:
             raise ValueError(
-                f'The mix has seed={seed}. A resumed run and all ranks have to draw alike: set '
-                'train_dataloader.dataset.seed to a whole number from 0.'
+                f'The mix has seed={seed}. A resumed run and all ranks must make the same draws: '
+                'set train_dataloader.dataset.seed to a whole number, 0 or larger.'
             )
         weights: dict[str, Any] = {name: config.get('weight') for name, config in kept.items()}
         repeats = {name: config.get('repeats', 1) for name, config in kept.items()}
@@ -128,7 +128,7 @@ def _check_shares(weights: dict[str, float | None], repeats: dict[str, float]) -
 
 
 def _block_counts(weights: list[float]) -> list[int]:
-    """Draws of each dataset per block: largest remainders, at least one each."""
+    """Draws of each dataset per block, by the method of largest remainders; at least one each."""
     exact = [weight / sum(weights) * _BLOCK_LEN for weight in weights]
     counts = [max(1, math.floor(value)) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: math.floor(exact[i]) - exact[i])
@@ -139,7 +139,7 @@ def _block_counts(weights: list[float]) -> list[int]:
 
 
 def _shuffled(step: int, length: int, key: tuple[int, ...]) -> int:
-    """Where ``step`` goes in a random permutation of ``range(length)``, without a list of it.
+    """Where ``step`` goes in a random permutation of ``range(length)``, without storing the permutation.
 
     A Feistel network permutes the next power of four; a value outside the range is
     sent through again until it falls inside.
@@ -179,7 +179,7 @@ class DrawSampler(Sampler):
         return math.ceil(len(self.dataset) / self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing depends on the epoch: draws go on."""
+        """Does nothing: draws simply go on from one epoch to the next."""
 
 
 class RegionConcat(Dataset):
@@ -188,8 +188,8 @@ class RegionConcat(Dataset):
     Args:
         datasets: ``{name: dict(type=...)}``, as a mix declares them; every record is read once, whatever
             ``weight`` and ``repeats`` say. ``None`` leaves one out.
-        seed: Of the draws within a record (crops, chosen regions), where a dataset states none:
-            every validation sees the same.
+        seed: Seed of the draws within a record (crops, chosen regions) for datasets that state none,
+            so that every validation sees the same.
     """
 
     def __init__(self, datasets: dict[str, dict[str, Any] | None], seed: int = 0) -> None:

@@ -7,7 +7,7 @@ _function: Callable[[Any], Any] | None = None
 
 
 def set_task(function: Callable[[Any], Any]) -> None:
-    """Initializer of a ``multiprocessing.Pool``: what :func:`call_task` calls."""
+    """Initializer of a ``multiprocessing.Pool``: sets what :func:`call_task` calls."""
     global _function
     _function = function
 

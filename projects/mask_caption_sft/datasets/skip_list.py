@@ -12,7 +12,7 @@ def read_skip_list(path: str | Path) -> set[str]:
     """Ids in a skip-list: one JSON object with ``sample_id`` and ``reason`` per line.
 
     Raises:
-        ValueError: A line is something else; names it.
+        ValueError: A line is anything else; the message names it.
     """
     ids = set()
     for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
@@ -27,7 +27,7 @@ def read_skip_list(path: str | Path) -> set[str]:
 
 
 def write_skip_list(path: str | Path, broken: Iterable[tuple[str, str]]) -> None:
-    """Write ``(sample_id, reason)`` pairs; the file appears when it is complete."""
+    """Write ``(sample_id, reason)`` pairs; the file appears only when it is complete."""
     path = Path(path)
     temporary = path.with_suffix('.tmp')
     with temporary.open('w') as file:

@@ -32,12 +32,12 @@ def tile_grid(width: int, height: int, tile_size: int, max_tiles: int) -> tuple[
 
 
 def tile_image(image: Image.Image, tile_size: int, max_tiles: int) -> Tensor:
-    """ImageNet-normalised tiles ``[tiles, 3, S, S]``; more than one are followed by the thumbnail.
+    """ImageNet-normalised tiles ``[tiles, 3, S, S]``; if there are several, the thumbnail follows them.
 
     Args:
         image: RGB.
         tile_size: S, in pixels.
-        max_tiles: Most tiles, not counting the thumbnail; 1 squashes the image to one tile.
+        max_tiles: Largest number of tiles, not counting the thumbnail; 1 squashes the image to one tile.
     """
     columns, rows = tile_grid(*image.size, tile_size, max_tiles)
     resized = image.resize((columns * tile_size, rows * tile_size), Image.Resampling.BICUBIC)

@@ -38,7 +38,8 @@ class RawSample:
         dataset, sample_id: See :class:`RegionSample`.
         view1, view2: Two views; the second may be missing.
         expressions: One text or None per region.
-        absent: Regions whose expression fits nothing: their empty masks are meant. Empty for none.
+        absent: Per region, whether its expression fits nothing, so that its mask is empty on purpose;
+            an empty list means that none does.
     """
 
     dataset: str
@@ -65,9 +66,9 @@ class ChooseRegions(BaseTransform):
     """Keep at most ``max_regions`` regions that are visible in every view, at random.
 
     Args:
-        max_regions: The most regions of one image; None keeps all, in order.
-        min_area_ratio: Regions that cover less of an image are not drawn.
-        max_area_ratio: Nor are those that cover more.
+        max_regions: Largest number of regions of one image; None keeps all, in order.
+        min_area_ratio: Regions that cover a smaller share of an image are not drawn.
+        max_area_ratio: Regions that cover a larger share of an image are not drawn.
 
     Raises:
         ValueError: No region is left.
@@ -100,17 +101,17 @@ class ChooseRegions(BaseTransform):
 
 
 class SecondView(BaseTransform):
-    """A second view of one image: a crop, a scale, other colours.
+    """Makes a second view of an image: cropped, rescaled, in other colours.
 
     A sample that has a second view already (two frames of a video) keeps it.
 
     Args:
-        crop_ratio: Smallest and largest side of the crop, as a share of the image's.
+        crop_ratio: Smallest and largest side of the crop, as a share of the image's side.
         color_ratio: Brightness, contrast and saturation vary by this much.
-        mirror_prob: 0 by default: "left" must stay left.
+        mirror_prob: How often the view is mirrored; 0 by default, because "left" must stay left.
         min_visible_ratio: Share of each mask that the crop must keep.
-        num_tries: Crops tried before the whole image is taken.
-        prob: How often there is a second view at all; otherwise both are the same image.
+        num_tries: How many crops are tried before the whole image is taken.
+        prob: How often a second view is made at all; otherwise both views are the same image.
     """
 
     def __init__(
@@ -163,23 +164,23 @@ class PackRegions(BaseTransform):
     """The last transform: pixels for both encoders, masks, and the visual-prompt grid.
 
     Args:
-        max_tiles: Most ViT tiles per image, not counting the thumbnail; 1 squashes it to one tile.
+        max_tiles: Largest number of ViT tiles per image, without the thumbnail; 1 squashes it to one tile.
         full_masks: Keep masks at the image's own size (validation) instead of the size at which
             SAM 2 draws them, a quarter of ``grounding_size``.
-        mask_sampling: ``'nearest'`` is upstream's way: it takes the top-left pixel of each
-            cell, half a cell away from where the mask is drawn again. At 256 that is 0.2 %
-            of the side; at the 32 of a tiny model it costs a third of the IoU, and
-            ``'nearest-exact'`` takes the pixel at the centre.
+        mask_sampling: ``'nearest'`` is what upstream does: it takes the top-left pixel of each cell,
+            half a cell away from where the mask is later drawn. At a size of 256 that is 0.2 % of the
+            side; at a tiny model's 32 it costs a third of the IoU, so there ``'nearest-exact'`` takes
+            the pixel at the centre.
         image_size: Side of a ViT tile in pixels.
         grid_size: Side of a tile's grid of image tokens.
         grounding_size: Side of SAM 2's input in pixels. A config leaves these three out: the tools set
-            them to those of ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
+            them to the sizes of ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
 
     Raises:
-        ValueError: A size is left open, or ``mask_sampling`` is unknown.
+        ValueError: A size is missing, or ``mask_sampling`` is unknown.
     """
 
-    #: What follows from the base.
+    #: The sizes that follow from the base.
     SIZES = ('image_size', 'grid_size', 'grounding_size')
     MAX_TILES = 12
 
@@ -197,8 +198,8 @@ class PackRegions(BaseTransform):
         if image_size is None or grid_size is None or grounding_size is None:
             raise ValueError(
                 f'PackRegions has image_size={image_size}, grid_size={grid_size}, grounding_size='
-                f'{grounding_size}. They follow from model.sa2va.base where a config is read by the tools; '
-                'otherwise call engine.base_sizes.follow_base(config), or state all three.'
+                f'{grounding_size}. The tools set them from model.sa2va.base when they read a config; '
+                'in your own code call engine.base_sizes.follow_base(config), or state all three.'
             )
         self.mask_sampling = mask_sampling
         self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
@@ -231,7 +232,7 @@ class PackRegions(BaseTransform):
 
 
 def shrink_masks(masks: Tensor, size: int, mode: str = 'nearest') -> Tensor:
-    """Masks ``[N, H, W]`` as ``[N, size, size]``; one that vanishes keeps a pixel."""
+    """Masks ``[N, H, W]`` resized to ``[N, size, size]``; one that would vanish keeps a pixel."""
     resized = F.interpolate(masks[:, None].float(), (size, size), mode=mode)[:, 0].bool()
     vanished = ~resized.flatten(1).any(1) & masks.flatten(1).any(1)
     if vanished.any():

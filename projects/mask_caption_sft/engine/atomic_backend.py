@@ -14,9 +14,9 @@ class AtomicBackend(LocalBackend):
 
     @contextmanager
     def replacing(self, filepath: str | Path) -> Iterator[Path]:
-        """A temporary name to write to; at the end it is on disk and takes the final name.
+        """A temporary name to write to; at the end the file is flushed to disk and takes the final name.
 
-        A crash on the way leaves what was there before.
+        A crash before that leaves what was there before.
         """
         target = Path(filepath)
         target.parent.mkdir(parents=True, exist_ok=True)

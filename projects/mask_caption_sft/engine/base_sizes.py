@@ -20,15 +20,15 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def follow_base(config: Config) -> None:
     """Write the sizes of ``model.sa2va.base`` into every ``PackRegions`` of the config.
 
-    A base that cannot be read is left to whatever builds the model to refuse; the data can be looked at
-    without it and then have the sizes of Sa2VA-4B. A model without a base (one that is trained from
-    scratch) leaves every size to the config.
+    A base that cannot be read is no error here; whatever builds the model will refuse it. The data can be
+    looked at without it, and then has the sizes of Sa2VA-4B. A model without a base (one that is trained
+    from scratch) leaves every size to the config.
 
     Args:
         config: Changed in place.
 
     Raises:
-        ValueError: A ``PackRegions`` states another size than the base; names all that do.
+        ValueError: A ``PackRegions`` states a size other than the base's; the message names all that do.
     """
     model = config.get('model', {}).get('sa2va', {})
     if 'base' not in model:
@@ -36,7 +36,7 @@ def follow_base(config: Config) -> None:
     try:
         sizes, where = base_sizes(read_config(model['base'])), f'{model["base"]}/config.json'
     except (OSError, ValueError) as error:
-        print_log(f'{error} Until then images have the sizes of Sa2VA-4B.', 'current', logging.WARNING)
+        print_log(f'{error} For now, images have the sizes of Sa2VA-4B.', 'current', logging.WARNING)
         sizes, where = base_sizes(json.loads(SA2VA_4B.read_text())), None
     problems = []
     for loader in _LOADERS:
@@ -66,7 +66,7 @@ def _is_packer(kind: Any) -> bool:
 
 
 def _fill_in(transform: dict[str, Any], key: str, sizes: BaseSizes, where: str | None) -> list[str]:
-    """Set the sizes that are left open; returns what is stated and differs from the base's."""
+    """Set the sizes that are left open; returns a problem for each stated one that is not the base's."""
     problems = []
     for name in PackRegions.SIZES:
         stated, needed = transform.get(name), asdict(sizes)[name]

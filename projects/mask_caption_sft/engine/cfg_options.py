@@ -1,4 +1,4 @@
-"""Overrides from the command line that must take effect, or are refused."""
+"""Overrides from the command line, which must take effect or are refused."""
 
 import difflib
 import inspect
@@ -17,17 +17,17 @@ from ..sa2va.sa2va import Sa2VA
 def apply_cfg_options(config: Config, options: dict[str, Any]) -> None:
     """Merge ``--cfg-options`` into a config.
 
-    Refused are a key that names nothing, and a top-level name that only the
-    config file itself used: after inheritance such a name and the dict that
-    holds it are two copies, so the override would change nothing. The length of
-    a run in iterations takes the place of one in epochs, and the other way round.
+    Two kinds of keys are refused: one that names nothing, and a top-level name that only the
+    config file itself used. After inheritance such a name and the dict that holds it are two
+    copies, so the override would change nothing. A length of the run in iterations replaces
+    one in epochs, and vice versa.
 
     Args:
         config: Changed in place.
         options: Dotted keys to values.
 
     Raises:
-        ValueError: Names the key and the nearest existing one.
+        ValueError: A key is refused; the message names it and the nearest existing one.
     """
     for key in options:
         _check_exists(config, key)
@@ -38,7 +38,7 @@ def apply_cfg_options(config: Config, options: dict[str, Any]) -> None:
             config.train_cfg.pop(other, None)
 
 
-#: Two ways to state how long a run is.
+#: The two ways to state how long a run is.
 _LENGTHS = ('max_iters', 'max_epochs')
 
 #: Top-level names that the Runner and our tools read; any other is a helper of its config file.
@@ -50,7 +50,7 @@ USED_NAMES = frozenset({
 })  # fmt: skip
 
 
-#: What builds a dict that has no ``type`` of its own, by its key.
+#: What builds a dict that has no ``type`` of its own, by the dict's key.
 _DEFAULT_TYPES: dict[str, Any] = {
     'sa2va': Sa2VA,
     'lora': LoraConfig,
@@ -81,7 +81,7 @@ def _check_exists(config: Config, key: str) -> None:
 
 
 def _arguments(node: dict, name: str) -> set[str]:
-    """Parameters of what a config dict builds; through ``**kwargs``, its base classes' too."""
+    """Parameters of what a config dict builds; with ``**kwargs``, those of its base classes too."""
     target = node.get('type') or _DEFAULT_TYPES.get(name)
     if isinstance(target, str):
         target = get_object_from_string(target) if '.' in target else None

@@ -74,7 +74,7 @@ def _check_model(config: Config, problems: list[str]) -> None:
 
 
 def _check_context(config: Config, student: Sa2VA, sizes: BaseSizes, problems: list[str]) -> None:
-    """The longest sequence: every tile, a region that covers the whole thumbnail, the longest caption."""
+    """Check the longest sequence: every tile, a region over the whole thumbnail, the longest caption."""
     default = inspect.signature(config.model['type']).parameters['max_caption_len'].default
     caption_len = config.model.get('max_caption_len', default)
     words = len(student.text.encode(describe_text(student.text.template)))
@@ -125,7 +125,7 @@ def _check_datasets(datasets: dict[str, Any], key: str, problems: list[str]) -> 
             problems.append(f'{key}.{name}.data_root={declared["data_root"]!r}: {error}')
             continue
         except TypeError as error:  # an argument that the dataset does not have
-            problems.append(f'{key}.{name}: {error}. Mend the config.')
+            problems.append(f'{key}.{name}: {error}. Correct the config.')
             continue
         print(f'\n{key}.{name}: {len(dataset)} records')
         if isinstance(sample, BrokenRecord):

@@ -1,4 +1,4 @@
-"""What MMEngine 0.10.7 needs around it with torch >= 2.6, and on machines without a GPU."""
+"""What MMEngine 0.10.7 needs in addition with torch >= 2.6, and on machines without a GPU."""
 
 import torch
 from mmengine.config import Config
@@ -8,7 +8,7 @@ def check_amp(config: Config) -> None:
     """Refuse autocast where MMEngine's ``AmpOptimWrapper`` would only assert.
 
     Raises:
-        ValueError: There is no GPU for it.
+        ValueError: There is no GPU.
     """
     kind = (config.get('optim_wrapper') or {}).get('type')
     if not torch.cuda.is_available() and getattr(kind, '__name__', str(kind)).endswith('AmpOptimWrapper'):
@@ -22,7 +22,7 @@ def prepare_distributed(config: Config) -> None:
     """Start the process group ourselves where there is no GPU.
 
     MMEngine starts ``launcher='pytorch'`` with ``torch.cuda.set_device`` and gives DDP
-    device ids even on a CPU; an existing gloo group it leaves alone.
+    device ids even on a CPU; it leaves an existing gloo group alone.
     """
     if config.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return

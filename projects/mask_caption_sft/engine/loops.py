@@ -1,4 +1,4 @@
-"""A training loop over draws, its length given in epochs or iterations."""
+"""A training loop over draws, with its length given in epochs or iterations."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ class DrawTrainLoop(IterBasedTrainLoop):
     Schedules may state shares of the run (``begin_ratio``, ``end_ratio``): the Runner makes the loop before
     it builds the schedulers, and the loop, which knows the length, turns shares into iterations.
 
-    A resumed run starts at its next draw at once: the parent would read, and throw away,
-    every batch that was trained before.
+    A resumed run goes straight to its next draw: the parent would first read, and discard,
+    every batch that has been trained on.
 
     Args:
-        max_iters: Iterations, or
-        max_epochs: Passes over ``len(dataset)`` draws; one of the two.
+        max_iters: Length in iterations. Give either this or ``max_epochs``.
+        max_epochs: Length in passes over ``len(dataset)`` draws.
         kwargs: See ``IterBasedTrainLoop``.
 
     Raises:
@@ -54,7 +54,7 @@ class DrawTrainLoop(IterBasedTrainLoop):
 
 
 class _AlreadyAdvanced:
-    """A loader's batches, after ``steps`` calls that cost nothing: the parent's own advance."""
+    """A loader's batches, after ``steps`` calls that do nothing, with which the parent skips ahead."""
 
     def __init__(self, dataloader: DataLoader, steps: int) -> None:
         self.steps, self.iterator = steps, iter(dataloader)

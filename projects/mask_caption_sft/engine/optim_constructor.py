@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 
 
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """As its parent, which with ``paramwise_cfg`` makes a group and logs lines per tensor, frozen ones too.
+    """MMEngine's constructor, with the trained tensors that have the same settings in one group.
 
-    Here tensors with the same settings share a group, so that the optimizer updates them together
-    and a schedule sets two learning rates, not two thousand.
+    With ``paramwise_cfg`` the parent makes one group per tensor, frozen ones included, and logs lines
+    for each. Shared groups let the optimizer update their tensors together, and a schedule sets two
+    learning rates instead of two thousand.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

@@ -1,4 +1,4 @@
-"""Reads the records of a dataset and says what is in them, and what is wrong."""
+"""Reads the records of a dataset and reports what is in them, and what is wrong with them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from ..datasets.base import RECORD_ERRORS, RegionDataset
 from ..datasets.formats.channel_order import mostly_swapped, swap_evidence
 from ..datasets.parallel import call_task, set_task
 
-#: Word in a reason -> kind of fault; the first that occurs counts.
+#: Phrase in a reason -> kind of fault; the first match counts.
 FAULTS = {
     'No such file': 'missing',
     'cannot be opened as a video': 'unreadable',
@@ -49,13 +49,13 @@ class RecordFacts:
         sample_id: Without the dataset's root.
         fault: Why it cannot be trained on; None for a good record.
         sizes: ``(height, width)`` of each view.
-        areas: Share of the image, of each region in each view.
+        areas: Share of the image that each region covers, in each view.
         num_empty: Regions without a pixel in some view.
         num_texts: Regions with an expression.
         out_of_bounds: Polygons with a point outside the image.
         content: Hash of the pixels and masks.
-        swap: Evidence for swapped channels, see :func:`swap_evidence`, where the format
-            leaves their order open; None where there is no skin.
+        swap: Evidence for swapped channels, see :func:`swap_evidence`, if the format leaves
+            their order open; None if the image gives no answer.
     """
 
     sample_id: str
@@ -127,12 +127,12 @@ def inspect(dataset: RegionDataset, rows: Sequence[int], num_workers: int = 1) -
 
 
 def kind_of_fault(reason: str) -> str:
-    """One of a few words for a reason."""
+    """The kind of fault that a reason stands for."""
     return next((kind for word, kind in FAULTS.items() if word in reason), 'other')
 
 
 class _Quantiles:
-    """Of a stream, in bounded memory: beyond a million values every second, then every fourth, ..."""
+    """Quantiles of a stream; beyond a million values only every second is kept, then every fourth, ..."""
 
     def __init__(self, most: int = _MOST_AREAS) -> None:
         self.most, self.stride, self.position = most, 1, 0
@@ -154,7 +154,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
 
     Args:
         records: What was found.
-        total: Records of the dataset; more than were read if only a sample was.
+        total: Number of records in the dataset; more than were read if only a sample was.
     """
     read, regions, texts, empty, outside = 0, 0, 0, 0, 0
     sizes: Counter[str] = Counter()
@@ -197,9 +197,11 @@ def report_table(summaries: dict[str, dict[str, Any]]) -> str:
         lines.append(f'{name:<16}{cells}{len(summary["duplicates"]):>12,}')
     for name, summary in summaries.items():
         lines.append(f'\n{name}: sizes {json.dumps(summary["sizes"])}')
-        lines.append(f'  area (least, 5 %, median, 95 %, most): {summary["area_ratio_0_5_50_95_100"]}')
+        lines.append(f'  area (min, 5 %, median, 95 %, max): {summary["area_ratio_0_5_50_95_100"]}')
         if summary['channels_look_swapped']:
-            lines.append('  WARNING: red and blue look exchanged, by the colour of skin. See channel_order.')
+            lines.append(
+                '  WARNING: red and blue look exchanged, judging by the colour of skin. See channel_order.'
+            )
         if summary['faults']:
             lines.append(f'  faults: {json.dumps(summary["faults"])}')
         lines += [f'    {sample_id}: {reason}' for sample_id, reason in summary['broken_records'][:20]]

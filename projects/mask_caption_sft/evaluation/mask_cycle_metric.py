@@ -1,4 +1,4 @@
-"""Mask -> caption -> mask', with the controls that expose a cheat."""
+"""Mask -> caption -> mask', with the controls that expose cheating."""
 
 from collections import Counter
 from typing import Any
@@ -19,15 +19,15 @@ _IOUS = {
 class MaskCycleMetric(RegionMetric):
     """Mean IoU of the mask found again from the model's own caption.
 
-    - ``second_view_iou``, ``same_view_iou``: in which view it is looked for.
-    - ``shuffled_iou``, ``blank_iou``: from another region's caption, and from none.
-      Near ``second_view_iou`` they mean that the text is ignored.
+    - ``second_view_iou``, ``same_view_iou``: by the view in which it is looked for.
+    - ``shuffled_iou``, ``blank_iou``: from another region's caption, and from an empty one.
+      Values near ``second_view_iou`` mean that the text is ignored.
     - ``confuser_accuracy``: how often, among all masks of the image, mask' overlaps
       the right one most.
     - ``caption_len`` in words, ``distinct_1``, ``distinct_2``, ``top_caption_share``.
 
-    Where the model writes no ``[SEG]`` the mask is empty. ``invalid`` counts the captions
-    (not the controls) to which it wrote none.
+    An answer without ``[SEG]`` gives an empty mask; ``invalid`` counts the captions (not the
+    controls) that got such an answer.
     """
 
     default_prefix = 'mask_cycle'
@@ -43,7 +43,7 @@ class MaskCycleMetric(RegionMetric):
                 row[name] = mask_iou(sample.masks[mask][None], getattr(sample, truth)[None]).item()
         if 'caption' in sample.masks and sample.confusers is not None and len(sample.confusers) > 1:
             ious = mask_iou(sample.masks['caption'].expand_as(sample.confusers), sample.confusers)
-            # An empty mask' overlaps nothing and has picked nothing.
+            # An empty mask' overlaps nothing, so it has picked nothing.
             row['confuser_accuracy'] = float(ious.max() > 0 and ious.argmax() == sample.confuser_index)
         return row
 

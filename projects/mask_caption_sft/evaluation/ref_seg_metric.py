@@ -13,12 +13,12 @@ class RefSegMetric(RegionMetric):
     """cIoU, mIoU and precision of masks found from human expressions.
 
     cIoU is the sum of intersections over the sum of unions, mIoU the mean of the
-    per-expression IoU (upstream's gIoU), P@t the share with IoU of at least t. A missing
-    prediction, to which the model wrote no ``[SEG]``, counts as an empty mask in all of
-    them. Two empty masks agree: IoU 1.
+    per-expression IoU (upstream's gIoU), P@t the share with IoU of at least t. If the model
+    wrote no ``[SEG]``, the missing prediction counts as an empty mask in all of them. Two
+    empty masks agree: IoU 1.
 
     Args:
-        thresholds: Of the precision.
+        thresholds: IoU thresholds of the precision.
         missing: ``'empty'``, or ``'left_out'`` as in upstream's script, where an expression
             without a mask adds nothing to either sum of cIoU: a model then scores higher by
             not answering what is hard. The two are equal where ``invalid`` is 0.

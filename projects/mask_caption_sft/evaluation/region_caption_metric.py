@@ -21,7 +21,7 @@ class RegionCaptionMetric(RegionMetric):
     """CIDEr and METEOR of written captions, over the regions that have human expressions.
 
     Both scores are computed by pycocoevalcap's own implementations. CIDEr is pure Python.
-    METEOR and the tokenizer of the COCO captions run Java programs, where ``java`` is
+    METEOR and the tokenizer of the COCO captions are Java programs, used if ``java`` is
     installed.
 
     - ``protocol='words'``: captions as they were written; all expressions of a region are
@@ -30,12 +30,12 @@ class RegionCaptionMetric(RegionMetric):
       through upstream's clean-up, which deletes every "is" (:func:`upstream_caption`); texts
       are tokenised as ``COCOEvalCap`` does; each expression is an item of its own with one
       reference, as in the annotation file of upstream's script, whose items have one caption
-      each. Without Java METEOR is left out and CIDEr, of our own words, is not official: it
-      is named ``CIDEr_own_words``.
+      each. Without Java, METEOR is left out, and CIDEr is computed on our own words, which is
+      not official: it is then named ``CIDEr_own_words``.
 
     Args:
         protocol: See above.
-        meteor: ``'auto'``, or False to leave it out where Java is installed as well.
+        meteor: ``'auto'``, or False to leave it out even if Java is installed.
         kwargs: See :class:`RegionMetric`.
 
     Source: upstream Sa2VA ``projects/llava_sam2/evaluation/region_cap_refcocog_eval.py``,

@@ -1,4 +1,4 @@
-"""Metrics over regions where MMEngine counts images."""
+"""The base of metrics over regions; MMEngine's own metrics count images."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from ..structures import RegionPrediction
 class RegionMetric(BaseMetric):
     """A metric of regions; one image may hold any number of them.
 
-    MMEngine keeps as many results as the dataset has items, so what belongs to one
-    item is stored as one result.
+    MMEngine keeps as many results as the dataset has items, so everything that belongs to
+    one item is stored as one result.
 
-    What judges masks is named ``{prefix}_given`` where the answers were given to the model
+    A metric that judges masks is named ``{prefix}_given`` if the answers were given to the model
     instead of written by it: the two are not the same measurement.
 
     Args:
@@ -52,7 +52,7 @@ class RegionMetric(BaseMetric):
 
     @abstractmethod
     def measure(self, sample: RegionPrediction) -> Any | None:
-        """What is kept of one region; None leaves it out."""
+        """What to keep of one region; None leaves the region out."""
 
     @abstractmethod
     def summarize(self, results: list[Any]) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""What upstream's evaluation makes of a written caption before it is scored."""
+"""How upstream's evaluation cleans up a written caption before it is scored."""
 
 import re
 
-#: Deleted in this order, wherever they stand: also the "is" in "this" and "disk", and the
+#: Deleted in this order, wherever they occur: even the "is" in "this" and "disk", and the
 #: "shows" of a caption that needs it.
 DELETED = (
     '<s>', '\n', 'region1', 'Region1', 'The region marked by', 'The region marked as',
@@ -11,7 +11,7 @@ DELETED = (
 
 
 def upstream_caption(text: str) -> str:
-    """A caption as upstream's script for RefCOCOg hands it to the scores.
+    """A caption as upstream's script for RefCOCOg passes it to the scorers.
 
     Source: upstream Sa2VA ``projects/llava_sam2/evaluation/region_cap_refcocog_eval.py``
     (d01bf3f). Its cut at "ASSISTANT: " is left out: the colon is gone by then.

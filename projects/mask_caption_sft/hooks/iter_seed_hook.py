@@ -1,4 +1,4 @@
-"""Each iteration has random numbers of its own, so that a resumed run goes on exactly."""
+"""Gives each iteration its own random numbers, so that a resumed run continues exactly."""
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ class IterSeedHook(Hook):
     """Seeds torch before every iteration by (seed, iteration, rank).
 
     Dropout, sampled captions and sampled mask points then depend on the number of the
-    iteration, not on what ran before it: a validation, a resume. Any seed will do that MMEngine
-    takes (up to 2^32 - 1, or None, for which it draws one).
+    iteration, not on what ran before it, such as a validation or a resume. Any seed that
+    MMEngine accepts will do (up to 2^32 - 1, or None, for which it draws one).
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:

@@ -12,16 +12,16 @@ from mmengine.runner import Runner
 class ResumeSettingsHook(Hook):
     """Settings of the optimizer and of the schedules come from the config, not from the checkpoint.
 
-    MMEngine restores both from the checkpoint, so that another ``max_iters`` or learning rate would
-    change nothing. Here the checkpoint gives the tensors' state and the iteration; the schedules are run up
-    to it. With an unchanged config that gives exactly the values the run had.
+    MMEngine restores both from the checkpoint, so that a new ``max_iters`` or learning rate would
+    have no effect. Here the checkpoint provides the state of each tensor and the iteration; the schedules
+    are run up to it. With an unchanged config this gives exactly the values that the run had.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put the config's settings in place of the saved ones.
 
         Raises:
-            ValueError: The config divides the trained tensors into another number of groups.
+            ValueError: The config divides the trained tensors into a different number of groups.
         """
         checkpoint.pop('param_schedulers', None)
         state = checkpoint.get('optimizer')
@@ -41,7 +41,7 @@ class ResumeSettingsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Run the schedules up to the iteration where the run goes on."""
         with warnings.catch_warnings():
-            # An optimizer that has not stepped yet: the steps were taken before the run stopped.
+            # The optimizer has not stepped yet in this process: its steps were taken before the run stopped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')
             for _ in range(runner.iter):
                 _step(runner.param_schedulers, by_epoch=False)

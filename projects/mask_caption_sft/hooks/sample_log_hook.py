@@ -14,8 +14,8 @@ from ..visualization.region_picture import contact_sheet, region_strip
 class SampleLogHook(Hook):
     """Draws a few regions: image1 + mask1, the caption, image2 + mask'.
 
-    Those of a training batch at an interval, as ``train_samples``, and the first of each
-    validation, as ``samples``. Through MMEngine's Visualizer: to ``vis_data/vis_image``
+    Regions of a training batch are drawn at an interval, as ``train_samples``, and the first regions
+    of each validation, as ``samples``. MMEngine's Visualizer writes them to ``vis_data/vis_image``
     and to TensorBoard.
 
     Args:
@@ -29,7 +29,7 @@ class SampleLogHook(Hook):
         self.strips: list = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Look at this batch with the model as it is now."""
+        """Draw regions of this batch with the model as it is now."""
         batch: RegionBatch = data_batch['batch']
         if self.interval > 0 and self.every_n_train_iters(runner, self.interval) and len(batch):
             strips = [

@@ -14,15 +14,15 @@ LIST_NAME = 'skipped_records.jsonl'
 
 
 class SkipReportHook(Hook):
-    """Every skipped record is named in the log; too many stop the run; a report ends it.
+    """Names every skipped record in the log, stops the run if there are too many, and reports at the end.
 
     ``{work_dir}/skipped_records.jsonl`` lists what was skipped, once each, in the format of a
     skip-list. Records of all ranks are brought together.
 
     Args:
         max_broken_ratio: Share of drawn records that may be broken, in [0, 1].
-        min_records: The share is not judged before so many records were drawn.
-        check_interval: Iterations between two exchanges between ranks; a single process
+        min_records: The share is not judged until this many records have been drawn.
+        check_interval: Iterations between two exchanges among the ranks; a single process
             names and judges at once.
     """
 
@@ -65,12 +65,12 @@ class SkipReportHook(Hook):
             raise RuntimeError(
                 f'{self.broken} of {self.drawn} records could not be read, more than '
                 f'max_broken_ratio={self.max_broken_ratio}: {self.report()} '
-                f'First of them: {self._first()}. All are in {runner.work_dir}/{LIST_NAME}. Mend the data '
+                f'First of them: {self._first()}. All are in {runner.work_dir}/{LIST_NAME}. Fix the data '
                 '(tools/verify_datasets.py), or raise max_broken_ratio in custom_hooks.'
             )
 
     def after_train(self, runner: Runner) -> None:
-        """The final report."""
+        """Write the final report."""
         self._exchange(runner)
         self._write_list(runner)
         listed = f' {LIST_NAME} names them.' if self.named else ''

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 
 
 class TeacherEMAHook(EMAHook):
-    """After each update of the student, move the teacher a small step.
+    """Moves the teacher a small step towards the student after each update of the student.
 
     ``teacher <- (1 - momentum) * teacher + momentum * student``, for the tensors
     the student trains; the frozen ones are shared, not averaged. One step per
@@ -15,7 +15,7 @@ class TeacherEMAHook(EMAHook):
 
     The teacher is part of the model, so it is in checkpoints, and a resumed run
     goes on with the saved one. Nothing is swapped for validation: the model's
-    ``predict_with`` says which of the two is looked at.
+    ``predict_with`` decides which of the two is evaluated.
 
     Args:
         momentum: Step towards the student, in [0, 0.5]. It is 1 - decay: a decay

@@ -55,7 +55,7 @@ class TrainedCheckpointHook(CheckpointHook):
             Path(previous).unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add where the base is, for the export; keep to types that are safe to load."""
+        """Add the path of the base, for the export; only types that are safe to load are used."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         student = model.student
         checkpoint['meta']['sa2va'] = dict(

@@ -10,14 +10,14 @@ from mmengine.utils.dl_utils import collect_env
 
 from .run_log import RunLog, pictures
 
-#: Charts: title and the logged names they show, the train losses aside.
+#: Charts, apart from the training losses: title and the logged names that they show.
 CHARTS = {
     'Mask -> caption -> mask\', with its controls': [
         'mask_cycle/second_view_iou', 'mask_cycle/same_view_iou', 'mask_cycle/shuffled_iou',
         'mask_cycle/blank_iou', 'mask_cycle/confuser_accuracy',
     ],
     'Expression -> mask': ['ref_seg/cIoU', 'ref_seg/mIoU', 'ref_seg/P@0.5'],
-    'Signs of a cheat, while training': [
+    'Signs of cheating, while training': [
         'signal/caption_iou', 'signal/same_view_iou', 'signal/shuffled_iou', 'signal/blank_iou',
         'signal/soft_discrete_gap', 'signal/gate_open_ratio',
     ],

@@ -1,4 +1,4 @@
-"""Plain data with shapes: what datasets, models and metrics hand each other."""
+"""Plain data with shapes: what datasets, models and metrics pass to each other."""
 
 from .batch import RegionBatch
 from .caption import CaptionLogits, Captions

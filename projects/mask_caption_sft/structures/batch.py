@@ -16,7 +16,7 @@ class RegionBatch:
         pixel_values: ``[sum(num_tiles), 3, S, S]`` float, the tiles of all images.
         num_tiles: I counts; image i owns the i-th run of ``pixel_values``.
         g_pixel_values: ``[I, 3, G, G]`` uint8 RGB.
-        image_ids: I names of images.
+        image_ids: Names of the I images.
         image1, image2: ``[R]`` long, the image of each region's first and
             second view.
         visual_prompts: ``[R, g, g]`` bool, each region on the grid of view 1.

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 @dataclass
 class Captions:
-    """R answers as the assistant wrote them, or would write a person's text.
+    """R answers, as the assistant wrote them or as it would write a person's text.
 
     The end-of-turn marker may be one special token or several ordinary ones, and with the real
     tokenizer the last letters of a caption can share a token with the marker's first
@@ -20,11 +20,11 @@ class Captions:
     Attributes:
         ids: ``[R, L]`` long, caption and end of turn, right-padded with 0.
         mask: ``[R, L]`` bool, true at tokens, false at padding.
-        in_caption: ``[R, L]`` bool, true at tokens that hold some of the caption's text: a run from
-            the left. The remaining tokens are the end of turn.
+        in_caption: ``[R, L]`` bool, true at tokens that hold some of the caption's text, which come
+            first. The remaining tokens are the end of turn.
         texts: R texts without the end of turn; may be empty.
         shares_last: ``[R]`` bool: the last token in the caption also holds the marker's first letters.
-        has_ended: ``[R]`` bool; false where a caption was cut at its longest length, so that its
+        has_ended: ``[R]`` bool; false where a caption was cut off at its maximum length, so that its
             tokens hold no end of turn.
         num_banned: ``[R]`` long: at how many positions a special token would have been written had
             it not been banned.
@@ -66,7 +66,7 @@ class Captions:
         return len(self.texts)
 
     def __getitem__(self, rows: Tensor) -> 'Captions':
-        """Rows by position, ``[N]`` long; one may be named more than once."""
+        """Rows by position, ``[N]`` long; a row may occur more than once."""
         return Captions(
             self.ids[rows],
             self.mask[rows],

@@ -45,7 +45,7 @@ class RegionViews:
         return len(self.image)
 
     def __getitem__(self, rows: Tensor) -> 'RegionViews':
-        """Rows by position, ``[N]`` long; one may be named more than once."""
+        """Rows by position, ``[N]`` long; a row may occur more than once."""
         return RegionViews(
             self.features,
             self.image[rows],

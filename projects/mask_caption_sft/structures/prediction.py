@@ -20,7 +20,7 @@ class RegionPrediction:
             ``'caption_shuffled'`` and ``'caption_blank'`` (the controls, view 2).
         mask1, mask2: ``[H, W]`` bool, the ground truth in each view.
         confusers: ``[K, H, W]`` bool, the ground truth of all regions of image 2,
-            this one among them.
+            including this one.
         confuser_index: Which of ``confusers`` is this region.
         without_seg: Names of the masks that are empty because the model wrote no ``[SEG]``.
         answers: ``'written'`` by the model, or ``'given'`` to it and never checked; then

@@ -38,8 +38,8 @@ class RegionSample:
         dataset: Key of the dataset in the mix, ``'sav'`` for example.
         sample_id: Names the record for error messages: file and position.
         view1: The view that is described.
-        view2: The view that is segmented. The same object as ``view1`` when a
-            dataset has one view only.
+        view2: The view that is segmented. The same object as ``view1`` if a
+            dataset has only one view.
         expressions: N texts by people (or class names), ``None`` where a
             region has none. A region with an expression skips *describe*.
     """

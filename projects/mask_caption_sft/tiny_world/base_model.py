@@ -25,7 +25,7 @@ def tiny_config(vocab_size: int, sizes: dict[str, Any] | None = None) -> dict[st
     """``config.json`` of a small Sa2VA.
 
     Args:
-        vocab_size: Of the tokenizer.
+        vocab_size: Size of the tokenizer's vocabulary.
         sizes: Replaces some of ``TINY_SIZES``.
     """
     size = TINY_SIZES | (sizes or {})
@@ -152,9 +152,9 @@ def new_sa2va(
     The usual standard deviation of 0.02 is far too small at these widths.
 
     Args:
-        seed: Of the weights.
+        seed: Seed of the weights.
         sizes: Replaces some of ``TINY_SIZES``.
-        tokenizer: Instead of :func:`tiny_tokenizer`; the model gets as many tokens.
+        tokenizer: Used instead of :func:`tiny_tokenizer`; its size is the model's vocabulary.
     """
     tokenizer = tiny_tokenizer() if tokenizer is None else tokenizer
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Trains a small Sa2VA from scratch on human expressions; makes the base that the loop starts from."""
+"""Trains a small Sa2VA from scratch on human expressions, as the base from which the loop starts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,20 +22,20 @@ class Sa2VABaseTraining(BaseModel):
 
     Args:
         sa2va: The model.
-        text_only_iters: In the first so many iterations the language model sees
-            the expression without image tokens. From the start with them, it
-            learns to segment every shape instead.
-        mixed_iters: In so many iterations after those, every other one has image
-            tokens. All at once they undo what the first phase has taught.
+        text_only_iters: For this many iterations at the start the language model sees the
+            expression without image tokens. If it saw them from the beginning, it would
+            learn to segment every shape instead.
+        mixed_iters: For this many iterations after those, every other one has image tokens.
+            Introduced all at once, they undo what the first phase has taught.
         caption_ratio: Share of regions whose expression also teaches captioning.
-        caption_words: Only expressions made of these words teach it at that rate; the
-            rest at ``rest_caption_ratio``, so that captions stay fair, and the loop has
+        caption_words: Only expressions made of these words teach it at that rate, the others at
+            ``rest_caption_ratio``, so that captions are no better than fair and the loop has
             something to teach. None: all words.
-        rest_caption_ratio: See above.
-        caption_noise_ratio: Share of those that are taught a neighbour's expression.
-        max_caption_len: In tokens, for validation.
-        mask_weight: Of the cross-entropy.
-        iou_weight: Of Dice and IoU loss.
+        rest_caption_ratio: See ``caption_words``.
+        caption_noise_ratio: Share of the captioned regions that are taught a neighbour's expression.
+        max_caption_len: Longest caption in tokens, for validation.
+        mask_weight: Weight of the cross-entropy.
+        iou_weight: Weight of Dice and IoU loss.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Sa2VABaseTraining(BaseModel):
         self._num_iters = 0
 
     def forward(self, batch: RegionBatch, mode: str = 'loss') -> dict[str, Tensor] | list[RegionPrediction]:
-        """``'loss'`` or ``'predict'``, as MMEngine calls it."""
+        """Run ``'loss'`` or ``'predict'``, whichever MMEngine asks for."""
         if mode == 'predict':
             return predict_regions(self.student, batch, self.max_caption_len)
         return self.loss(batch)
@@ -104,7 +104,7 @@ class Sa2VABaseTraining(BaseModel):
     def _words_loss(self, result: Segmentation, expressions: list[str]) -> Tensor:
         """The state at ``[SEG]`` has to name the words of its expression, through the output matrix.
 
-        Without it the states of all expressions first become alike, and stay so for long.
+        Without this loss the states of all expressions first become alike, and stay so for a long time.
         """
         seg = (result.answer_ids == self.student.text.seg_token_id).nonzero()[0, 0]
         scores = result.answer_logits[:, seg + 1].log_softmax(-1)
@@ -129,7 +129,7 @@ class Sa2VABaseTraining(BaseModel):
         return self.caption_ratio if is_covered else self.rest_caption_ratio
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum of ``loss_*``; the rest is logged only."""
+        """Sum of ``loss_*``; everything else is only logged."""
         total = torch.stack([value for name, value in losses.items() if name.startswith('loss_')]).sum()
         return total, {'loss': total.detach()} | {name: value.detach() for name, value in losses.items()}
 
@@ -137,7 +137,7 @@ class Sa2VABaseTraining(BaseModel):
 def pick_loss(mask_logits: Tensor, masks: Tensor, image_index: Tensor) -> Tensor:
     """Which region of its image an expression picks: cross-entropy over the regions' mean logits.
 
-    The overlap losses alone stay for long at "segment every shape", where their
+    The overlap losses alone get stuck for a long time at "segment every shape", where their
     sigmoids are saturated; this one has a gradient there.
 
     Args:

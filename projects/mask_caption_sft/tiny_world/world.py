@@ -24,7 +24,7 @@ def write_world(
 
     Args:
         out: Target folder.
-        seed: Of all random numbers.
+        seed: Seed of all random numbers.
         num_train, num_val: Pairs or images per set.
         limited_expressions: See :func:`write_refcoco`.
         trained_base: Copy the trained base; otherwise a randomly initialised one is written.

@@ -10,7 +10,7 @@ _TRUTH, _FOUND = (255, 255, 255), (255, 0, 200)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """The image with a mask's outline in full and its inside tinted.
+    """The image with a mask's outline in full colour and its inside tinted.
 
     Args:
         image: ``[H, W, 3]`` uint8.
@@ -35,8 +35,8 @@ def region_strip(
         mask1: ``[H, W]`` bool, the prompt.
         found: ``[H, W]`` bool, mask'.
         caption: What the student wrote.
-        iou: Of mask' with the truth.
-        side: Of each view in the picture, in pixels.
+        iou: IoU of mask' and the ground truth.
+        side: Side of each view in the picture, in pixels.
     """
     strip = Image.new('RGB', (2 * side + 8, side + 20), (24, 24, 28))
     for column, (image, mask, color) in enumerate(((image1, mask1, _TRUTH), (image2, found, _FOUND))):

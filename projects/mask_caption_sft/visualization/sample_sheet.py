@@ -1,4 +1,4 @@
-"""What the model gets of a training sample, drawn: after all transforms, nothing else."""
+"""Draws what the model gets of a training sample, after all transforms and nothing else."""
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ def sample_strip(sample: RegionSample, side: int = 224) -> Image.Image:
     encoder gets them, with the masks; below, the name and the text.
 
     Args:
-        sample: Out of ``PackRegions``.
-        side: Of each picture, in pixels.
+        sample: A sample from ``PackRegions``.
+        side: Side of each picture, in pixels.
     """
     row_height = side + 18
     strip = Image.new('RGB', (3 * side + 16, row_height * len(sample)), (24, 24, 28))

@@ -114,7 +114,7 @@ def test_a_stale_index_says_so(folder, name, kind, build, logged):
     else:
         with (root / 'train-annotations-object-segmentation.csv').open('a') as file:
             file.write('x')
-        assert index.changes(root) == ['train-annotations-object-segmentation.csv was written again']
+        assert index.changes(root) == ['train-annotations-object-segmentation.csv has changed']
     (root / 'sa_000000.json').unlink(missing_ok=True)
     if name == 'sa1b':
         assert 'sa_000000.json is gone' in index.changes(root)

@@ -110,7 +110,7 @@ def test_an_interrupted_pack_goes_on_and_is_not_read_before(written, tmp_path, m
     task, out = PackTask(dataset, FrameEncoding('png')), tmp_path / 'halves'
     with pytest.raises(KeyboardInterrupt):
         write_pack(out, range(3), Interrupted(task), {'frames': 'png'})
-    with pytest.raises(FileNotFoundError, match=r'manifest\.json is missing.*it goes on where it stopped'):
+    with pytest.raises(FileNotFoundError, match=r'manifest\.json is missing.*it continues where it stopped'):
         PackedRegions(data_root=str(out))
     seen = []
     write_pack(out, range(3), lambda row: seen.append(row) or task(row), {'frames': 'png'})
@@ -118,7 +118,7 @@ def test_an_interrupted_pack_goes_on_and_is_not_read_before(written, tmp_path, m
     halves = PackedRegions(data_root=str(out))
     assert json.loads((out / 'manifest.json').read_text())['checksum'] == whole['checksum']
     assert len(halves) == 3
-    with pytest.raises(ValueError, match='holds a pack of another source or other options'):
+    with pytest.raises(ValueError, match='holds a pack of another source or with other options'):
         write_pack(out, range(3), task, {'frames': 'jpeg'})
 
 
@@ -194,7 +194,7 @@ def test_records_are_filtered_without_reading_them(distances, tmp_path):
 
 def test_a_pack_without_distances_says_so(written, tmp_path):
     pack(everything(SAVPairs, written / 'sav'), tmp_path / 'pack')
-    with pytest.raises(ValueError, match=r'does not know frame distances\. Set frame_distance=None'):
+    with pytest.raises(ValueError, match=r'does not record frame distances\. Set frame_distance=None'):
         PackedRegions(data_root=str(tmp_path / 'pack'), frame_distance=(1, 5))
 
 

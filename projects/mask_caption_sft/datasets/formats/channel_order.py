@@ -1,15 +1,16 @@
-"""Are an image's channels in the order that its format says? Skin tells."""
+"""Checks, by the colour of skin, whether an image's channels are in the order its format says."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-#: Share of skin-like pixels that makes an image count, and how much one order has to outweigh the other.
+#: The least share of skin-coloured pixels for an image to count, and how many times larger it has to be
+#: in one order than in the other.
 _LEAST_SHARE, _RATIO = 0.02, 2.0
 
 
 def skin_share(image: np.ndarray) -> float:
-    """Share of pixels with the colour of skin, for ``[H, W, 3]`` uint8 RGB.
+    """Share of skin-coloured pixels in an ``[H, W, 3]`` uint8 RGB image.
 
     Source: the thresholds of Kovac, Peer and Solina, "Human skin colour clustering for face
     detection", EUROCON 2003, for daylight.
@@ -22,14 +23,14 @@ def skin_share(image: np.ndarray) -> float:
 
 
 def swap_evidence(image: np.ndarray) -> float | None:
-    """Skin-like share with red and blue exchanged, minus the share as it is.
+    """Share of skin-coloured pixels with red and blue exchanged, minus the share as it is.
 
     Args:
-        image: ``[H, W, 3]`` uint8, RGB if all is well.
+        image: ``[H, W, 3]`` uint8, RGB if its channels are in the right order.
 
     Returns:
-        Positive where the channels look swapped; None for an image without skin-like
-        pixels in either order, or without a clear answer.
+        Positive if the channels look swapped; None for an image that has too few skin-coloured
+        pixels in either order, or gives no clear answer.
     """
     as_is, swapped = skin_share(image), skin_share(image[..., ::-1])
     if max(as_is, swapped) < _LEAST_SHARE or max(as_is, swapped) < _RATIO * min(as_is, swapped):
@@ -38,9 +39,9 @@ def swap_evidence(image: np.ndarray) -> float | None:
 
 
 def mostly_swapped(evidence: Sequence[float]) -> bool:
-    """Whether most of the images that have an answer (:func:`swap_evidence`) look swapped.
+    """Whether most of the images that give an answer (:func:`swap_evidence`) look swapped.
 
-    A blue sky or water looks like skin when red and blue are exchanged, a sunset or wood does
-    as it is: single images deceive, so that at least three have to say so.
+    A single image can mislead: blue sky or water looks like skin once red and blue are exchanged,
+    and a sunset or wood looks like skin as it is. So at least three images must give an answer.
     """
     return len(evidence) >= 3 and sum(value > 0 for value in evidence) > 0.6 * len(evidence)

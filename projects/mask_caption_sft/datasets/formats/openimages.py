@@ -16,7 +16,7 @@ from ..index.records import IndexedRecords, repeat_rare
 from ..transforms import RawSample, RawView
 
 _FEW_ROWS, _MAX_FAULTY_RATIO = 10, 0.05
-#: A mask that is this much smaller than its image is not the image's.
+#: A mask that is smaller than its image by more than this factor belongs to another image.
 _MAX_SHRINK = 16
 
 
@@ -30,10 +30,10 @@ class OpenImages(RegionDataset):
         images/train/{ImageID}.jpg
         masks/train/{MaskPath}, or masks/train/{first hex digit}/{MaskPath}
 
-    A mask's size differs from its image's in about 94 % of pairs; it is resized to
-    the image by nearest. Another aspect ratio means another image: an error.
-    A row that is short or names an unknown class is a broken record; with many such rows
-    (more than 10, and one in twenty) the table itself is wrong, and the run does not start.
+    A mask's size differs from its image's in about 94 % of pairs; it is resized to the image
+    by nearest neighbour. A different aspect ratio means a different image: an error.
+    A row that is short or names an unknown class is a broken record; if there are many such rows
+    (more than 10, and more than one in twenty), the table itself is wrong, and the run does not start.
 
     Args:
         ann_file: The annotation table, below ``data_root``.
@@ -44,7 +44,7 @@ class OpenImages(RegionDataset):
         mask_filter: Which masks may be drawn; arguments of :class:`MaskFilter`. Areas
             and borders are those of the table's boxes.
         oversample_thr: Draw images of rare classes more often, see :func:`repeat_rare`.
-        index_dir: Of the index (``tools/build_index.py``), below ``data_root``.
+        index_dir: Folder of the index (``tools/build_index.py``), below ``data_root``.
     """
 
     LAYOUT = (
@@ -72,7 +72,7 @@ class OpenImages(RegionDataset):
         super().__init__(data_root=data_root, ann_file=ann_file, **kwargs)
 
     def full_init(self) -> None:
-        """Class names first: every row refers to one."""
+        """Read the class names first: every row of the table refers to one."""
         if not self._fully_initialized:
             self.check_path(self.data_root)
             self.names = read_class_names(self.check_path(Path(self.data_root) / self.class_file))
@@ -132,7 +132,7 @@ class OpenImages(RegionDataset):
         return [images[i] for i in self._oversampled(np.arange(len(images)), starts, labels)]
 
     def _read_table(self) -> tuple[list[tuple[int, dict[str, str]]], list[dict]]:
-        """Good rows with their line, and a broken record for each of the others."""
+        """The good rows with their line numbers, and a broken record for each of the others."""
         rows, faults = [], []
         with Path(self.ann_file).open(newline='', errors='replace') as file:
             for line, row in enumerate(csv.DictReader(file), start=2):
@@ -191,11 +191,11 @@ class OpenImages(RegionDataset):
                 f'mask {path.name} of {mask.width} x {mask.height} is too small for its image of '
                 f'{width} x {height}'
             )
-        # A correct mask is the image scaled; each of its sides is rounded by up to half a pixel.
+        # A correct mask has its image's proportions, but each of its sides is rounded by up to half a pixel.
         error = abs(mask.width * height - mask.height * width)
         if error > 0.5 * (width + height) + 1:
             raise ValueError(
-                f'mask {path.name} of {mask.width} x {mask.height} has another aspect ratio than '
+                f'mask {path.name} of {mask.width} x {mask.height} has a different aspect ratio from '
                 f'its image of {width} x {height}'
             )
         return np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 0

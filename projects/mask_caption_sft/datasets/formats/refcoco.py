@@ -14,13 +14,13 @@ from ..base import RegionDataset, read_image
 from ..transforms import RawSample, RawView
 from .restricted_pickle import load_plain_pickle
 
-#: Where images are looked for, below ``data_root``: as Sa2VA, refer and plain folders have them.
+#: Where images are looked for, relative to ``data_root``: the layouts of Sa2VA, refer and plain folders.
 IMAGE_DIRS = (
     'coco2014/train2014', 'train2014', 'images/train2014', 'images/mscoco/images/train2014',
     '../coco2014/train2014', '../train2014', '../images/mscoco/images/train2014', 'images', '.',
 )  # fmt: skip
 _REF_FILES = ('refs({}).p', 'refs({}).json', 'grefs({}).json', 'grefs({}).p')
-#: gRefCOCO's annotation id of an expression that fits nothing in the image.
+#: gRefCOCO's annotation id for an expression that fits nothing in the image.
 NO_TARGET = -1
 
 
@@ -38,17 +38,17 @@ class RefCOCO(RegionDataset):
                           sentences[sent_id, sent]
         {image_dir}/      COCO train2014 images
 
-    A ref's own ``file_name`` is ignored: the image's is right. An item is an image
-    with all its objects. For training one sentence per object is drawn; with
+    A ref's own ``file_name`` is ignored, because only the image's is correct. An item is an
+    image with all its objects. For training, one sentence per object is drawn; with
     ``every_expression`` each sentence is a region of its own (validation).
 
-    Images of any other split, in this set or in a set beside it
-    (``refcoco``, ``refcoco+``, ``refcocog`` share images), are not trained on.
+    Images that belong to any other split, of this set or of one beside it
+    (``refcoco``, ``refcoco+`` and ``refcocog`` share images), are left out of training.
 
     Args:
-        split_by: The file's split, ``'unc'``, ``'umd'`` or ``'google'``.
+        split_by: Whose splits to use, as in the file's name: ``'unc'``, ``'umd'`` or ``'google'``.
         split: Which part to use.
-        image_dir: Images, below ``data_root``; None looks in ``IMAGE_DIRS``.
+        image_dir: Folder of the images, below ``data_root``; None tries ``IMAGE_DIRS``.
         every_expression: All sentences, in order, instead of one drawn per object.
         no_target: ``'skip'`` leaves out expressions that fit nothing; ``'empty'`` teaches an
             empty mask for them.
@@ -133,14 +133,14 @@ class RefCOCO(RegionDataset):
         return {'sample_id': f'{path}#image {image["id"]}', 'image': image, 'objects': objects}
 
     def _held_out_images(self) -> set[int]:
-        """Images of validation and test splits, of this set and of those beside it."""
+        """Images of the validation and test splits, in this set and in those beside it."""
         root = Path(self.data_root)
         folders = {root, *root.parent.glob('*refcoco*')}
         patterns = [name.format('*') for name in _REF_FILES]
         files = sorted(path for folder in folders for pattern in patterns for path in folder.glob(pattern))
         held_out = {ref['image_id'] for path in files for ref in read_refs(path) if ref['split'] != 'train'}
         names = ', '.join(f'{path.parent.name}/{path.name}' for path in files)
-        print_log(f'{self.name}: images of held-out splits are not drawn; looked at {names}.', 'current')
+        print_log(f'{self.name}: images of held-out splits are left out, according to {names}.', 'current')
         return held_out
 
     def read_record(self, record: dict) -> RawSample:
@@ -168,7 +168,7 @@ class RefCOCO(RegionDataset):
 
 
 def annotation_ids(ref: dict) -> list[int]:
-    """Annotations that a ref names; none for an expression that fits nothing."""
+    """The annotations that a ref names; none for an expression that fits nothing."""
     ids = ref['ann_id'] if isinstance(ref['ann_id'], list | tuple) else [ref['ann_id']]
     return [] if is_no_target(ref) else list(ids)
 
@@ -179,7 +179,7 @@ def is_no_target(ref: dict) -> bool:
 
 
 def read_refs(path: str | Path) -> list[dict]:
-    """Refs of a pickle of plain containers, or of a JSON file.
+    """Refs from a pickle of plain containers or from a JSON file.
 
     Raises:
         ValueError: The file is damaged, or its pickle would run code.

@@ -1,4 +1,4 @@
-"""Pickles of plain containers only; a pickle that calls anything is refused."""
+"""Reads pickles of plain containers only; a pickle that calls anything is refused."""
 
 import pickle
 from pathlib import Path
@@ -11,7 +11,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_plain_pickle(path: str | Path) -> Any:
-    """Lists, dicts, tuples, strings and numbers of a pickle file.
+    """Lists, dicts, tuples, strings and numbers from a pickle file.
 
     Raises:
         ValueError: The file is not a pickle, is truncated, or holds anything that

@@ -24,15 +24,15 @@ class SA1B(RegionDataset):
         **/sa_*.json    image{image_id, width, height, file_name}
                         annotations[]{segmentation (RLE), area, predicted_iou, stability_score}
 
-    With an index (``tools/build_index.py``) a run starts at once, and images of which the
-    filter leaves nothing are not drawn; without one the files are listed at start, and not
+    With an index (``tools/build_index.py``) a run starts at once, and images in which no mask
+    passes the filter are not drawn; without one the files are listed at the start but not
     opened. An image has about 100 masks of 3 million pixels each: ``max_masks`` of them are
-    drawn first, and only those decoded.
+    chosen first, and only those are decoded.
 
     Args:
         mask_filter: Which masks may be drawn; arguments of :class:`MaskFilter`.
-        max_masks: The most masks of one image, drawn at random; None takes all.
-        index_dir: Of the index, below ``data_root``.
+        max_masks: Take at most this many masks of an image, chosen at random; None takes all.
+        index_dir: Folder of the index, below ``data_root``.
     """
 
     LAYOUT = 'Expected sa_*.json beside sa_*.jpg.'

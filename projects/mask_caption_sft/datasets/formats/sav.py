@@ -20,8 +20,8 @@ class SAVPairs(RegionDataset):
         **/masklet_data_*.npz   frame1, frame2  (512, 512, 3) float32 in 0..255, **BGR**
                                 mask1, mask2    (512, 512) float32 in 0..255, > 127 is the object
 
-    The channels are blue, green, red: read as RGB, skin looks blue. Empty masks
-    occur (the object is hidden in one frame); such a pair is reported and not drawn.
+    The channels are blue, green, red: read as RGB, skin looks blue. Some masks are empty
+    (the object is hidden in one frame); such a pair is reported and not drawn.
 
     Args:
         channel_order: ``'bgr'`` as the pairs were written, or ``'rgb'``.

@@ -1,1 +1,1 @@
-"""Masks in columns, listed once, opened without reading a file."""
+"""Indexes of masks: built once, then opened without reading any annotation file."""

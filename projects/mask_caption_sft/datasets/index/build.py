@@ -1,4 +1,4 @@
-"""Builds a mask index in parts: in parallel, resumable, and in place only when it is complete."""
+"""Builds a mask index in parallel parts; resumable, and put in place only when it is complete."""
 
 import hashlib
 import itertools
@@ -26,8 +26,8 @@ class IndexPart:
     """The masks of some images.
 
     Attributes:
-        names: Of the images; one may occur again later, its masks are brought together.
-        counts: Masks of each.
+        names: Names of the images; if one occurs again in a later part, its masks are brought together.
+        counts: Number of masks of each image.
         columns: ``COLUMNS`` by name, one value per mask.
         broken: What could not be read: name -> reason.
     """
@@ -38,7 +38,7 @@ class IndexPart:
     broken: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, **values: Any) -> None:
-        """One mask; columns that are not given get a value that passes every filter."""
+        """Add one mask; columns that are not given get a value that passes every filter."""
         if not self.names or self.names[-1] != name:
             self.names.append(name)
             self.counts.append(0)
@@ -56,15 +56,15 @@ def build_index(
 ) -> None:
     """Run ``make_part`` on every task and write the index.
 
-    Parts are kept in ``{folder}.parts`` until all are there; a second call after an
-    interruption makes only those that are missing.
+    Parts are kept in ``{folder}.parts`` until all are done; after an interruption, a second
+    call makes only the missing ones.
 
     Args:
-        folder: Of the index; replaced if it exists.
-        tasks: Small and picklable, in order.
+        folder: Folder of the index; replaced if it exists.
+        tasks: Arguments for ``make_part``, small and picklable, in order.
         make_part: A module-level function.
-        describe: More for ``index.json``; called when the columns are in place.
-        num_workers: Processes.
+        describe: Returns further entries for ``index.json``; called once the columns are in place.
+        num_workers: Number of worker processes.
     """
     folder = Path(folder)
     parts = folder.with_name(f'{folder.name}.parts')
@@ -86,7 +86,7 @@ def build_index(
     shutil.rmtree(folder, ignore_errors=True)
     merged.rename(folder)
     shutil.rmtree(parts)
-    # Last: an index without it does not count as one.
+    # Written last: a folder without this file does not count as an index.
     info = {'version': FORMAT_VERSION, 'made': key, **info, **describe()}
     temporary = folder / 'index.json.tmp'
     temporary.write_text(json.dumps(info, indent=1))
@@ -117,7 +117,7 @@ def _run_task(parts: Path, make_part: Callable[[Any], IndexPart], numbered: tupl
 
 
 def _merge(folder: Path, paths: list[Path]) -> dict[str, Any]:
-    """Columns of all parts, the masks of an image side by side; counts and broken files."""
+    """Join the columns of all parts, with the masks of an image side by side; returns counts and faults."""
     names, counts, broken = [], [], {}
     for path in paths:
         with np.load(path) as part:
@@ -127,7 +127,7 @@ def _merge(folder: Path, paths: list[Path]) -> dict[str, Any]:
     count = np.concatenate([np.zeros(0, np.int64), *counts])
     order = None if _is_sorted(names) else _grouping(names, count)
     if order is not None:
-        # Images that occur in several places: only tables of rows, which are small.
+        # Images that occur in several places: this happens only with tables of rows, which are small.
         unique, image = np.unique(names, return_inverse=True)
         names, count = unique.tolist(), np.bincount(image, count).astype(np.int64)
     write_names(folder, 'names', names)
@@ -149,7 +149,7 @@ def _grouping(names: list[str], count: np.ndarray) -> np.ndarray:
 def _merge_column(
     target: Path, column: str, kind: type, paths: list[Path], total: int, order: np.ndarray | None
 ) -> None:
-    """Part by part, so that memory holds one part; a column that has to be sorted is held whole."""
+    """Join one column part by part, holding one part in memory; one that must be sorted is held whole."""
     values = np.lib.format.open_memmap(target, 'w+', kind, (total,))
     start = 0
     for path in paths:

@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from .build import IndexPart, build_index
 from .mask_index import COLUMNS, MaskIndex, signature
 
-#: Below each dataset's root.
+#: Folder of the index, below each dataset's root.
 INDEX_DIR = '.mask_index'
 _FILES_PER_TASK, _BYTES_PER_TASK = 2000, 1 << 24
 _BORDER_PIXELS = 1
@@ -23,7 +23,7 @@ _SAMPLED_FILES = 64
 
 
 def open_index(data_root: str, index_dir: str, name: str) -> MaskIndex | None:
-    """The index of a dataset, if there is one; says so when it is stale or names broken files."""
+    """The index of a dataset, if there is one; warns if it is stale or lists broken files."""
     folder = Path(data_root) / index_dir
     if not (folder / 'index.json').exists():
         return None
@@ -56,7 +56,7 @@ def build_sa1b_index(data_root: str, num_workers: int = 1, index_dir: str = INDE
 
 
 def sa1b_files(root: str | Path) -> tuple[list[str], list[str]]:
-    """Annotation files below ``root`` and the folders that were looked at, relative and sorted."""
+    """Annotation files below ``root`` and the folders that were searched, relative and sorted."""
     names, folders = [], []
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = [sub for sub in subfolders if not sub.startswith('.')]
@@ -79,7 +79,7 @@ def _sa1b_part(root: str, names: Sequence[str]) -> IndexPart:
 
 
 def sa1b_columns(content: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What an index holds of one SA-1B annotation file; a mask within a pixel of the border touches it."""
+    """Columns for one SA-1B annotation file; a mask within a pixel of the border counts as touching it."""
     height, width = content['image']['height'], content['image']['width']
     annotations = content['annotations']
     x, y, w, h = np.array([a['bbox'] for a in annotations], dtype=np.float64).reshape(-1, 4).T
@@ -117,12 +117,12 @@ def build_openimages_index(
 
 
 def _openimages_part(path: str, labels: dict[str, int], span: tuple[int, int]) -> IndexPart:
-    """Rows that begin within ``span`` bytes of the table."""
+    """Index the rows that begin within ``span`` bytes of the table."""
     part = IndexPart()
     with Path(path).open('rb') as file:
         header = next(csv.reader([file.readline().decode()]))
         file.seek(max(span[0] - 1, 0))
-        file.readline()  # the row before, or the header
+        file.readline()  # the rest of the previous row, or the header
         while (offset := file.tell()) < span[1]:
             line = file.readline()
             row = dict(zip(header, next(csv.reader([line.decode(errors='replace')]), [])))
@@ -136,7 +136,7 @@ def _openimages_part(path: str, labels: dict[str, int], span: tuple[int, int]) -
 
 
 def openimages_columns(rows: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
-    """What a :class:`MaskFilter` judges, of rows of the table; areas are those of the boxes.
+    """What a :class:`MaskFilter` judges, from rows of the table; areas are those of the boxes.
 
     Raises:
         ValueError, KeyError, TypeError: A row is short, or holds text where numbers belong.

@@ -8,12 +8,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MaskFilter:
-    """Bounds on masks; the defaults let everything pass that has an area.
+    """Bounds on masks; by default every mask that has an area passes.
 
     Attributes:
-        min_area_ratio, max_area_ratio: Share of the image.
-        min_predicted_iou, min_stability_score: Of SA-1B's own quality scores
-            (OpenImages has the first only).
+        min_area_ratio, max_area_ratio: Bounds on a mask's share of the image.
+        min_predicted_iou, min_stability_score: Bounds on SA-1B's own quality scores
+            (OpenImages has only the first).
         drop_border: Leave out masks that touch the image's border.
     """
 

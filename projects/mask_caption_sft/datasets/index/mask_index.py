@@ -1,4 +1,4 @@
-"""An index of masks in columns that are mapped into memory: no file is opened at start."""
+"""An index of masks in memory-mapped columns: no annotation file is opened at the start."""
 
 import hashlib
 import json
@@ -12,7 +12,8 @@ from .mask_filter import MaskFilter
 from .name_column import NameColumn
 
 FORMAT_VERSION = 1
-#: One value per mask. ``position``: of the annotation in its JSON, or of the row in its table, in bytes.
+#: One value per mask. ``position`` is that of the annotation in its JSON file, or the byte at which the
+#: row begins in its table.
 COLUMNS = {
     'position': np.int64, 'area_ratio': np.float32, 'predicted_iou': np.float32,
     'stability_score': np.float32, 'touches_border': np.bool_, 'label': np.int16,
@@ -21,7 +22,7 @@ _MASKS_PER_CHUNK = 4_000_000
 
 
 class MaskIndex:
-    """F images and the M masks in them, as :mod:`.index_building` wrote them.
+    """F images and the M masks in them, as :mod:`.build` wrote them.
 
     On disk::
 
@@ -29,11 +30,11 @@ class MaskIndex:
         names.bin, names_ends.npy   F names of images or annotation files
         ends.npy                [F] int64; masks ends[f-1]:ends[f] belong to f
         {column}.npy            [M], see ``COLUMNS``
-        usable-*.npy            images that a filter leaves something of; made when first asked for
+        usable-*.npy            images with a mask that passes a filter; made when first needed
 
     Raises:
         FileNotFoundError: There is no index.
-        ValueError: It is of another version, or damaged.
+        ValueError: The index has a different version or is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -58,21 +59,21 @@ class MaskIndex:
         return len(self.names)
 
     def masks_of(self, image: int) -> slice:
-        """Rows of an image's masks in the columns."""
+        """Rows of the columns that hold an image's masks."""
         start = int(self.ends[image - 1]) if image > 0 else 0
         return slice(start, int(self.ends[image]))
 
     def passing(self, image: int, mask_filter: MaskFilter) -> np.ndarray:
-        """Rows of the image's masks that pass."""
+        """Rows of those masks of an image that pass."""
         rows = self.masks_of(image)
         good = mask_filter.passes({name: column[rows] for name, column in self.columns.items()})
         return rows.start + np.flatnonzero(good)
 
     def usable(self, mask_filter: MaskFilter, skipped: set[str] = frozenset()) -> np.ndarray:  # type: ignore[assignment]
-        """Images with a mask that passes, in order, ``[U]`` int64; mapped, and kept beside the columns.
+        """Images with a mask that passes, in order, ``[U]`` int64; mapped, and saved beside the columns.
 
         Args:
-            mask_filter: Of single masks.
+            mask_filter: Decides which masks pass.
             skipped: Names of images to leave out.
         """
         key = repr((mask_filter, sorted(skipped), self.info['made'])).encode()
@@ -84,7 +85,7 @@ class MaskIndex:
             try:
                 np.save(temporary, images)
                 temporary.replace(path)
-            except OSError:  # a read-only disk: this run keeps it in memory
+            except OSError:  # a read-only disk: the list stays in memory for this run
                 return images
         return np.load(path, mmap_mode='r')
 
@@ -104,7 +105,7 @@ class MaskIndex:
         return np.concatenate(found)
 
     def changes(self, root: str | Path) -> list[str]:
-        """Why the index is stale, if it is; looks at folders and at a sample of files only."""
+        """Why the index is stale, if it is; checks the folders, but only a sample of the files."""
         return [
             text
             for name, then in self.info['signature'].items()
@@ -113,12 +114,12 @@ class MaskIndex:
 
 
 def signature(root: str | Path, names: list[str], suffix: str | None = None) -> dict[str, dict[str, int]]:
-    """What tells later whether files or folders have changed.
+    """What is needed to tell later whether files or folders have changed.
 
     Args:
-        root: They are below it.
+        root: The folder that holds them.
         names: Relative paths.
-        suffix: In folders, only files that end so are counted.
+        suffix: In folders, count only files with this ending.
     """
     return {name: _look_at(Path(root) / name, suffix) for name in names}
 
@@ -143,4 +144,4 @@ def _change(path: Path, name: str, then: dict[str, Any]) -> str | None:
     if 'files' in then:
         count = _count(path, then['suffix'])
         return None if count == then['files'] else f'{name} has {count} files instead of {then["files"]}'
-    return f'{name} was written again'
+    return f'{name} has changed'

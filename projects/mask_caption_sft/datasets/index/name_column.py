@@ -1,4 +1,4 @@
-"""Many names in one mapped file: a worker's memory does not grow with them."""
+"""Many names in one memory-mapped file, so that a worker's memory does not grow with their number."""
 
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ class NameColumn(Sequence[str]):
         return self._bytes[start : int(self.ends[position]) - 1].decode()
 
     def positions_of(self, names: set[str]) -> list[int]:
-        """Where these names are, in one pass over the file; unknown ones are left out."""
+        """Positions of these names, found in one pass over the file; unknown names are left out."""
         wanted = {name.encode() for name in names}
         found, position, rest = [], 0, b''
         for start in range(0, len(self._bytes), _CHUNK_BYTES) if wanted else ():

@@ -1,4 +1,4 @@
-"""Records that are made from an index when they are drawn, not held in memory."""
+"""Records that are made from an index as they are drawn, instead of being held in memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from .mask_index import MaskIndex
 
 
 class IndexedRecords(Sequence):
-    """Records of the images of an index that a filter leaves something of.
+    """Records of those images in an index that have a mask which passes a filter.
 
     Args:
-        index: What there is.
+        index: Where the masks are listed.
         images: ``[U]`` positions of images in the index; an image may occur more than once.
-        mask_filter: Of an image's masks.
+        mask_filter: Which masks of an image its record holds.
         make_record: ``(name of the image, positions of its passing masks) -> record``.
     """
 
@@ -47,12 +47,13 @@ def repeat_rare(
 
     .. math:: r(image) = \max_{c \in image} \max(1, \sqrt{t / f(c)})
 
-    with :math:`f(c)` the share of images that hold class c. The fraction of r is settled by a draw.
+    with :math:`f(c)` the share of images that hold class c. The fractional part of r is the
+    chance of one more draw.
 
     Args:
         image_of, label_of: ``[M]`` image and class of each mask.
         threshold: t; classes with a larger share are not repeated.
-        seed: Of the draws.
+        seed: Seed of that chance.
 
     Returns:
         The images that occur and their counts, ``[U]`` each, in order.

@@ -15,23 +15,23 @@ from ..transforms import RawSample, RawView
 from .format import PackedRecord, PackedView
 from .read import PackedRegions
 
-#: Arguments that make a dataset give all it has.
+#: Arguments that make a dataset return everything it has.
 EVERYTHING: dict[str, dict[str, Any]] = {'SA1B': {'max_masks': None}, 'RefCOCO': {'every_expression': True}}
 _ENCODED = {'.jpg', '.jpeg', '.png'}
 
 
 def whole_dataset(name: str, declared: dict[str, Any]) -> RegionDataset:
-    """A declared dataset with all it has and no transforms."""
+    """A declared dataset that returns everything it has, without transforms."""
     return build_dataset(name, declared, pipeline=(), **EVERYTHING.get(declared['type'].__name__, {}))
 
 
 @dataclass
 class FrameEncoding:
-    """How pixels that are not in an image file yet are stored.
+    """How pixels that are not yet in an image file are stored.
 
     Attributes:
-        kind: ``'jpeg'`` or ``'png'`` (without loss).
-        quality: Of JPEG. Colour is stored at half resolution, as in the videos themselves.
+        kind: ``'jpeg'`` or ``'png'`` (lossless).
+        quality: JPEG quality. Colour is stored at half resolution, as in the videos themselves.
     """
 
     kind: str = 'jpeg'
@@ -56,15 +56,15 @@ class PackTask:
     """Packs one record of a dataset; a worker holds one of these.
 
     Attributes:
-        dataset: With ``EVERYTHING`` it has and no transforms.
-        encoding: Of frames.
+        dataset: Declared with ``EVERYTHING`` and no transforms.
+        encoding: How frames are stored.
     """
 
     dataset: RegionDataset
     encoding: FrameEncoding
 
     def __call__(self, row: int) -> tuple[list[PackedRecord], list[tuple[str, str]]]:
-        """The record, or why there is none."""
+        """The record, or the reason why there is none."""
         record = self.dataset.get_data_info(row)
         sample_id = self.dataset.short_id(record['sample_id'])
         try:
@@ -74,7 +74,7 @@ class PackTask:
 
 
 def pack_sample(sample: RawSample, sample_id: str, encoding: FrameEncoding) -> PackedRecord:
-    """What a dataset has read, for a pack; regions with the same mask become one with several texts."""
+    """What a dataset has read, as packed; regions with the same mask become one with several texts."""
     views = [sample.view1] if sample.view2 is None else [sample.view1, sample.view2]
     rows: list[int] = []
     texts: list[list[str]] = []
@@ -97,11 +97,11 @@ def _pack_view(view: RawView, rows: list[int], encoding: FrameEncoding, image_id
 
 
 def encoding_loss(dataset: RegionDataset, pack: PackedRegions, limit: int = 100) -> dict[str, float]:
-    """How far stored pixels are from the source's, over up to ``limit`` records spread over the pack.
+    """How far stored pixels are from the original ones, over up to ``limit`` records spread over the pack.
 
     Returns:
         ``mean_abs_error`` in grey levels of 255, and the lowest ``psnr`` of an image in dB
-        (infinite without loss).
+        (infinite if lossless).
     """
     row_of = {dataset.short_id(dataset.get_data_info(i)['sample_id']): i for i in range(len(dataset))}
     errors, ratios = [0.0], [float('inf')]

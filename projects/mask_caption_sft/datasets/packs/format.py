@@ -40,7 +40,7 @@ class PackedRecord:
         sample_id: As in the dataset it was made from.
         views: One or two.
         texts: N lists of texts, empty where nobody wrote any.
-        frame_distance: Between the views of a video, in video frames; -1 if unknown.
+        frame_distance: Distance between the views of a video, in video frames; -1 if unknown.
     """
 
     sample_id: str
@@ -50,7 +50,7 @@ class PackedRecord:
 
 
 def encode_record(record: PackedRecord) -> bytes:
-    """CRC-32 of what follows, length of the header (4 bytes each), the header as JSON, the images."""
+    """CRC-32 of all that follows, length of the header (4 bytes each), the header as JSON, the images."""
     header = {
         'sample_id': record.sample_id,
         'texts': record.texts,
@@ -71,7 +71,7 @@ def record_checksum(data: bytes) -> int:
 
 
 def decode_record(data: bytes) -> PackedRecord:
-    """The other way.
+    """The inverse of :func:`encode_record`.
 
     Raises:
         ValueError: The bytes are damaged or not a record.
@@ -102,14 +102,14 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """Content of a pack's manifest, checked.
 
     Raises:
-        FileNotFoundError: This is no pack, or one whose writing did not end.
-        ValueError: It is of another version, or the database has another size.
+        FileNotFoundError: The folder holds no pack, or one that was never completed.
+        ValueError: The pack has a different version, or its database is not of the size the manifest says.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(
-            f'{folder / MANIFEST} is missing: no pack, or one whose writing was interrupted. '
-            'Run tools/pack_dataset.py or tools/prepare_sav.py again; it goes on where it stopped.'
+            f'{folder / MANIFEST} is missing: this is not a pack, or writing it was interrupted. '
+            'Run tools/pack_dataset.py or tools/prepare_sav.py again; it continues where it stopped.'
         )
     manifest = json.loads((folder / MANIFEST).read_text())
     if manifest['version'] != FORMAT_VERSION:

@@ -1,4 +1,4 @@
-"""A dataset packed to LMDB."""
+"""Reads a dataset packed into LMDB."""
 
 import io
 import os
@@ -18,12 +18,12 @@ from ..transforms import RawSample, RawView
 from .format import PackedRecord, PackedView, decode_record, read_manifest
 from .write import record_key
 
-#: By path: LMDB refuses to open a database twice in one process.
+#: Open databases by path: LMDB refuses to open a database twice in one process.
 _environments: dict[str, tuple[int, lmdb.Environment]] = {}
 
 
 def open_environment(folder: str) -> lmdb.Environment:
-    """The database of a pack in this process; one that a fork has carried over is opened anew."""
+    """The database of a pack in this process; one inherited through a fork is opened anew."""
     path = os.path.realpath(folder)
     pid, env = _environments.get(path, (0, None))
     if env is None or pid != os.getpid():
@@ -39,21 +39,21 @@ class PackedRegions(RegionDataset):
 
     On disk::
 
-        data.mdb             LMDB: number -> header and image bytes (``datasets.pack_format``)
+        data.mdb             LMDB: number -> header and image bytes (``datasets.packs.format``)
         manifest.json        counts, source, options, format version, checksum
         names.bin, names_ends.npy, area_ratio.npy, frame_distance.npy   one entry per record, mapped
         not_packed.jsonl     what could not be read when the pack was made
 
-    Nothing but the manifest is read at start. Each process opens the database for itself, so
+    Only the manifest is read at the start. Each process opens the database for itself, so
     workers may be forked or spawned.
 
     Args:
-        min_area_ratio: Records whose largest mask covers less, in the view where
-            less of it is seen, are not drawn.
-        frame_distance: Least and most video frames between the views; only for packs of
-            ``tools/prepare_sav.py``, which know it.
-        every_expression: All texts of a region, instead of one drawn (validation).
-        max_masks: The most masks of one image, drawn at random; None takes all.
+        min_area_ratio: Records whose largest mask covers less than this are not drawn; a mask
+            counts with the view in which less of it is seen.
+        frame_distance: Smallest and largest number of video frames between the views; only for
+            packs made by ``tools/prepare_sav.py``, which know it.
+        every_expression: All texts of a region, instead of one drawn at random (validation).
+        max_masks: Take at most this many masks of an image, chosen at random; None takes all.
     """
 
     LAYOUT = 'Expected manifest.json and data.mdb.'
@@ -79,7 +79,9 @@ class PackedRegions(RegionDataset):
         if self.frame_distance is not None:
             distance = np.load(Path(self.data_root) / 'frame_distance.npy', mmap_mode='r')
             if (distance < 0).any():
-                raise ValueError(f'{self.data_root} does not know frame distances. Set frame_distance=None.')
+                raise ValueError(
+                    f'{self.data_root} does not record frame distances. Set frame_distance=None.'
+                )
             good &= (distance >= self.frame_distance[0]) & (distance <= self.frame_distance[1])
         good[names.positions_of(self.skipped_ids())] = False
         rows = np.flatnonzero(good)[: self.max_samples]

@@ -1,4 +1,4 @@
-"""Writes a packed dataset: LMDB, a manifest, and columns that a start reads instead of records."""
+"""Writes a packed dataset: LMDB, a manifest, and columns that are read at the start instead of records."""
 
 import hashlib
 import json
@@ -29,10 +29,10 @@ from .format import (
 
 _KEY = struct.Struct('>Q')
 _STATE, _BROKEN, _FACTS = b'state', b'broken-', b'facts-'
-_MAP_BYTES = 1 << 42  # an upper bound of address space, not of the disk
+_MAP_BYTES = 1 << 42  # an upper bound on address space, not on disk space
 _TASKS_PER_COMMIT = 64
 
-#: What a task gives: records, and what could not be read as (id, reason).
+#: What a task returns: records, and (id, reason) of what could not be read.
 TaskResult = tuple[list[PackedRecord], list[tuple[str, str]]]
 
 
@@ -50,15 +50,15 @@ def write_pack(
 ) -> dict[str, Any]:
     """Run the tasks in parallel and write their records in the tasks' order.
 
-    A second call after an interruption goes on behind the last task that was stored. The
+    After an interruption, a second call continues after the last task that was stored. The
     result does not depend on the number of workers.
 
     Args:
-        folder: Of the pack.
-        tasks: Small and picklable.
+        folder: Folder of the pack.
+        tasks: Arguments for ``run_task``, small and picklable.
         run_task: A module-level function (or a partial of one).
         source: For the manifest: dataset, root, options.
-        num_workers: Processes.
+        num_workers: Number of worker processes.
 
     Returns:
         The manifest.
@@ -88,7 +88,7 @@ def _read_state(env: lmdb.Environment, made_from: str, folder: Path) -> dict[str
     state = json.loads(stored) if stored else {'made_from': made_from, 'tasks': 0, 'records': 0, 'broken': 0}
     if state['made_from'] != made_from:
         raise ValueError(
-            f'{folder} holds a pack of another source or other options. Remove it, or pack elsewhere.'
+            f'{folder} holds a pack of another source or with other options. Remove it, or pack elsewhere.'
         )
     return state
 
@@ -125,12 +125,12 @@ def _batches(
 
 
 def _facts_of(record: PackedRecord, data: bytes) -> dict[str, Any]:
-    """What the columns and the manifest need of a record, so that no record is read back."""
+    """What the columns and the manifest need from a record, so that no record is read back."""
     areas = [area_ratios(view) for view in record.views]
     return {
         'name': record.sample_id,
         'checksum': record_checksum(data),
-        # A region counts with the view in which less of it is seen; a record with its largest.
+        # A region counts with the view in which less of it is seen, a record with its largest region.
         'area_ratio': float(np.min(areas, axis=0).max(initial=0.0)),
         'frame_distance': record.frame_distance,
         'views': len(record.views),
@@ -140,7 +140,7 @@ def _facts_of(record: PackedRecord, data: bytes) -> dict[str, Any]:
 
 
 def _write_columns(env: lmdb.Environment, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """Names, areas and distances of all records; counts, and a checksum of the records' checksums."""
+    """Write names, areas and distances of all records; returns counts, and a checksum of their checksums."""
     count = state['records']
     area, distance = np.zeros(count, np.float32), np.zeros(count, np.int32)
     checksum, statistics, names = 0, Counter({'views': 0, 'masks': 0, 'texts': 0}), []

@@ -25,13 +25,13 @@ from .sav_video import (
     read_masklets,
 )
 
-#: Of npz pairs.
+#: Side of the frames in npz pairs, in pixels.
 NPZ_SIDE = 512
 
 
 @dataclass
 class PreparedPair:
-    """Two frames of a video, cut: images ``[H, W, 3]`` uint8 RGB and masks ``[H, W]`` bool."""
+    """Two frames cut from a video: images ``[H, W, 3]`` uint8 RGB and masks ``[H, W]`` bool."""
 
     name: str
     images: tuple[np.ndarray, np.ndarray]
@@ -45,10 +45,10 @@ class PrepareVideo:
 
     Attributes:
         root: Videos are named by their path below it.
-        options: Which pairs.
-        max_side: Frames whose longer side is larger are shrunk to it; 0 for never.
-        encoding: Of frames in packs.
-        npz_dir: Where npz pairs go; None for records of a pack.
+        options: Which pairs to cut.
+        max_side: Frames whose longer side exceeds this are shrunk to it; 0 never shrinks.
+        encoding: How frames are stored in packs.
+        npz_dir: Folder for npz pairs; None returns records for a pack instead.
     """
 
     root: str
@@ -58,7 +58,7 @@ class PrepareVideo:
     npz_dir: str | None = None
 
     def __call__(self, video: str) -> tuple[list[PackedRecord], list[tuple[str, str]]]:
-        """Records (none where they are written as npz), and what could not be read."""
+        """Records (none if they are written as npz), and what could not be read."""
         records: list[PackedRecord] = []
         broken: list[tuple[str, str]] = []
         name = os.path.splitext(os.path.relpath(video, self.root))[0]
@@ -69,12 +69,12 @@ class PrepareVideo:
                 else:
                     records.append(self._packed(pair))
         except RECORD_ERRORS as error:
-            # Half a video is not kept: a later run with a mended file would double it.
+            # Half a video is not kept: a later run with the repaired file would write its pairs twice.
             return [], [*broken, (f'{name}.mp4', f'{type(error).__name__}: {error}')]
         return records, broken
 
     def cut(self, video: str, name: str, broken: list[tuple[str, str]]) -> Iterator[PreparedPair]:
-        """Pairs of a video; each frame is decoded once. Faults of single files go to ``broken``."""
+        """Pairs of a video; each frame is decoded once. Faults in single files go to ``broken``."""
         num_frames = count_frames(video)
         masklets, pairs = {}, []
         for kind in self.options.kinds:
@@ -130,7 +130,7 @@ class PrepareVideo:
 
 
 def npz_path(folder: Path, name: str) -> Path:
-    """Where :class:`SAVPairs` finds a pair."""
+    """The path at which :class:`SAVPairs` finds a pair."""
     stem = name.replace('/', '_')
     return folder / name.split('/')[0] / f'masklet_data_{stem}.npz'
 

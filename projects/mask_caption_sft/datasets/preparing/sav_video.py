@@ -21,13 +21,13 @@ class PairOptions:
     """Which pairs of frames are cut from a masklet.
 
     Attributes:
-        pairs_per_masklet: At most so many, each of two frames that no other pair has together.
-        frame_distance: Least and most video frames between the two.
-        min_area_ratio: Least share of the image that the object covers, in both frames.
-        max_area_change: The larger area over the smaller.
-        max_aspect_change: Likewise, of the width over the height of the boxes.
-        kinds: Of annotation files: ``'manual'``, ``'auto'``.
-        seed: Of the choice.
+        pairs_per_masklet: At most this many, no two of them with the same two frames.
+        frame_distance: Smallest and largest number of video frames between the two.
+        min_area_ratio: Smallest share of the image that the object covers, in both frames.
+        max_area_change: Largest ratio of the larger area to the smaller.
+        max_aspect_change: Likewise for width over height of the boxes.
+        kinds: Which annotation files to use: ``'manual'``, ``'auto'``.
+        seed: Seed of the choice.
     """
 
     pairs_per_masklet: int = 2
@@ -50,7 +50,7 @@ class FramePair:
 
     @property
     def name(self) -> str:
-        """Tells the pairs of a video apart."""
+        """A name that no other pair of the same video has."""
         frames = f'{self.first * FRAMES_PER_ANNOTATION:05d}-{self.second * FRAMES_PER_ANNOTATION:05d}'
         return f'{self.kind}{self.masklet:03d}/{frames}'
 
@@ -59,7 +59,7 @@ def read_masklets(path: str | Path) -> list[list[dict[str, Any]]]:
     """``masklet[annotation][object]``, COCO RLEs, of one annotation file.
 
     Raises:
-        ValueError: The file is cut short or not an annotation of SA-V.
+        ValueError: The file is truncated or not an annotation file of SA-V.
     """
     try:
         content = json.loads(Path(path).read_text())
@@ -76,14 +76,14 @@ def read_masklets(path: str | Path) -> list[list[dict[str, Any]]]:
 def choose_pairs(
     masklets: Sequence[Sequence[dict[str, Any]]], num_frames: int, kind: str, options: PairOptions, video: str
 ) -> list[FramePair]:
-    """Pairs of one annotation file, by the seed and the names alone.
+    """Pairs of one annotation file; the choice depends on the seed and the names alone.
 
     Args:
         masklets: See :func:`read_masklets`.
-        num_frames: Of the video; annotations past its end are left out.
+        num_frames: Number of frames in the video; annotations past its end are left out.
         kind: ``'manual'`` or ``'auto'``.
-        options: Bounds.
-        video: Its id.
+        options: Which pairs to cut.
+        video: Id of the video.
     """
     usable = min(len(masklets), -(-num_frames // FRAMES_PER_ANNOTATION))
     pairs = []
@@ -94,7 +94,7 @@ def choose_pairs(
         count = min(options.pairs_per_masklet, len(candidates))
         for row in np.sort(rng.choice(len(candidates), count, replace=False)) if count else ():
             first, second = candidates[row]
-            # Either may be described: objects come nearer as often as they go away.
+            # Either frame may be the described one, so that objects come nearer as often as they move away.
             if rng.random() < 0.5:
                 first, second = second, first
             pairs.append(FramePair(kind, masklet, int(first), int(second)))
@@ -102,7 +102,7 @@ def choose_pairs(
 
 
 def _candidates(rles: Sequence[dict[str, Any]], options: PairOptions) -> np.ndarray:
-    """``[N, 2]`` annotations that may be a pair, the earlier first."""
+    """``[N, 2]`` pairs of annotations within the bounds, the earlier one first."""
     if not rles:
         return np.zeros((0, 2), np.int64)
     area = coco_mask.area(list(rles)).astype(np.float64)
@@ -123,10 +123,10 @@ def _change(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def count_frames(path: str | Path) -> int:
-    """Frames that a video says it has.
+    """Number of frames that a video says it has.
 
     Raises:
-        OSError: It cannot be opened, or has none.
+        OSError: The video cannot be opened, or has no frames.
     """
     video = cv2.VideoCapture(str(path))
     count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
@@ -139,8 +139,8 @@ def count_frames(path: str | Path) -> int:
 def decode_frames(path: str | Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
     """Some frames of a video, ``[H, W, 3]`` uint8 RGB, in one pass from its start.
 
-    Seeking would land on key frames in some files; reading on does not. A video that ends
-    early gives the frames up to there.
+    In some files seeking lands on key frames, so the video is read through. If it ends
+    early, the frames up to its end are returned.
     """
     frames, remaining = {}, sorted(set(wanted))
     video = cv2.VideoCapture(str(path))
