@@ -278,7 +278,9 @@ def test_the_kl_to_the_start_is_zero_at_the_start_and_grows():
 
 
 def selecting(num_captions: int = 2, **settings):
-    return miniature_model(num_captions=num_captions, objectives=dict(best=BestOfK(**settings))).eval()
+    return miniature_model(
+        num_captions=num_captions, objectives=dict(best=BestOfK(weight=1.0, **settings))
+    ).eval()
 
 
 def caption_losses(model, batch, texts: list[str]) -> torch.Tensor:

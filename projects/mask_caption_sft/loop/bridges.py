@@ -12,7 +12,7 @@ class SoftTokenBridge:
     """The expected embedding over the likeliest tokens: exact gradient, blurred caption.
 
     Args:
-        temperature: Of the softmax; towards 0 the blur vanishes.
+        temperature: Softmax temperature; towards 0 the blur vanishes.
         top_k: Candidates per position.
     """
 
@@ -29,7 +29,7 @@ class StraightThroughBridge:
     """Exactly the caption forward, the softmax's gradient backward. Biased: see docs/method.md.
 
     Args:
-        temperature: Of the softmax that gives the gradient.
+        temperature: Temperature of the softmax that gives the gradient.
     """
 
     temperature: float = 1.0

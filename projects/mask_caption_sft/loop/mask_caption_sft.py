@@ -30,11 +30,11 @@ class MaskCaptionSFT(BaseModel):
         sa2va: The student, or the arguments of :class:`Sa2VA`.
         objectives: What is taught, by name; ``None`` leaves one out. Each owns its weights and thresholds,
             see ``loop.objectives``.
-        segmentation_losses: Of the student's own masks, see :class:`SegmentationLosses`.
+        segmentation_losses: Losses on the student's own masks, see :class:`SegmentationLosses`.
         max_caption_len: The most tokens of a caption, its end of turn not counted.
         num_captions: Captions per described region, where an objective compares several: one is
             greedy, the others are sampled.
-        sampling: How, see :class:`Sampling`.
+        sampling: How captions are sampled, see :class:`Sampling`.
         segment_with: Who segments from the student's captions: ``'teacher'``, or ``'student'`` as a control.
         predict_with: Which of the two validation and test look at.
         predict_dtype: ``'bfloat16'`` runs validation and test under autocast; None in the weights' type.

@@ -23,9 +23,9 @@ class _Question:
     """One text for each of some regions, and the image in which its mask is looked for.
 
     Attributes:
-        name: Of the masks that answer it, see :class:`RegionPrediction`.
+        name: Key of the masks that answer it, see :class:`RegionPrediction`.
         rows: ``[N]`` long, the regions in the batch.
-        views: Of the N regions.
+        views: The N regions.
         texts: N texts.
         targets: The ground truth of each, whose size the answer has.
     """
@@ -48,7 +48,7 @@ def predict_regions(
 
     Args:
         model: In eval mode.
-        batch: Of validation.
+        batch: A validation batch.
         max_caption_len: In tokens.
         answers: ``'written'``: a mask is that of the first ``[SEG]`` in what the model writes,
             see :func:`segment_as_written`, and empty if there is none. ``'given'``: the model

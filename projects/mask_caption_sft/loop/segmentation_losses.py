@@ -12,9 +12,9 @@ class SegmentationLosses:
     """Upstream's losses on masks and on the answer that holds ``[SEG]``.
 
     Args:
-        mask_weight: Of ``loss_mask``, the sigmoid cross-entropy.
-        dice_weight: Of ``loss_dice``.
-        llm_weight: Of ``loss_llm``, the cross-entropy of "Sure, [SEG]." and its end of turn.
+        mask_weight: Weight of ``loss_mask``, the sigmoid cross-entropy.
+        dice_weight: Weight of ``loss_dice``.
+        llm_weight: Weight of ``loss_llm``, the cross-entropy of "Sure, [SEG]." and its end of turn.
         num_points: Points at which ``loss_mask`` and ``loss_dice`` are sampled; 0 for all pixels.
     """
 
@@ -38,7 +38,7 @@ class SegmentationLosses:
             result: The student's masks.
             views: N regions with their masks.
             datasets: N names.
-            iou_weight: Of ``loss_iou``, for texts that people wrote.
+            iou_weight: Weight of ``loss_iou``, for texts that people wrote.
         """
         assert views.masks is not None
         logits, targets = result.mask_logits, views.masks

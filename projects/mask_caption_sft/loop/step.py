@@ -24,10 +24,10 @@ class Step:
         segmenter: The model that reads its captions: the teacher, or the student as a control.
         batch: R regions; W of them are described, H have a human expression.
         table: Where objectives put losses and values to log.
-        segmentation_losses: Of the student's own masks.
+        segmentation_losses: Losses on the student's own masks.
         max_caption_len: The most tokens of a caption.
         num_captions: K, captions written per described region: a greedy one, the rest sampled.
-        sampling: How.
+        sampling: How the others are sampled.
 
     Attributes:
         views1, views2: Both views of the W described regions.

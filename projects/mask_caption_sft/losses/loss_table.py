@@ -33,8 +33,8 @@ class LossTable:
         Args:
             name: Losses of one name are averaged together.
             values: One per item.
-            weight: Of this loss in the total; at 0 nothing is added.
-            count: Items they are the losses of, where items without a loss count too; N by default.
+            weight: Weight of this loss in the total; at 0 nothing is added.
+            count: What the sum is divided by where items without a loss count too; N by default.
         """
         if weight == 0:
             return

@@ -1,4 +1,4 @@
-"""Which numbers may be in half precision, and how passes without gradient stay out of the others' way."""
+"""Where half precision is not enough, and how passes without gradient leave autocast's cache alone."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -72,7 +72,7 @@ SPECIAL_TOKENS = (
 
 
 def check_expression(text: str) -> None:
-    """Raise ``ValueError`` for a text that would be read as more than words."""
+    """Raise ``ValueError`` for a text that is empty or holds a special token."""
     found = [token for token in SPECIAL_TOKENS if token in text]
     if found or not text.strip():
         problem = f'contains the special token {found[0]!r}' if found else 'is empty'

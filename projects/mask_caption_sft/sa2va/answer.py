@@ -1,4 +1,4 @@
-"""What the model writes of its own accord, and the masks of the ``[SEG]`` in it.
+"""What the model writes when it is asked, and the masks of the ``[SEG]`` tokens in it.
 
 Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``, ``predict_forward``.
 """
@@ -19,8 +19,8 @@ from .grounding import best_candidate, decode_masks
 from .rollout import pad_prompts
 from .sa2va import Sa2VA
 
-#: Of a question in validation. "Sure, [SEG]." and the end of turn take about ten; upstream allows
-#: 2048, which only a model that rambles for longer than this before its [SEG] would notice.
+#: The longest answer in validation, in tokens. "Sure, [SEG]." and its end of turn take about ten.
+#: Upstream allows 2048: it differs only for a model whose [SEG] comes later than this.
 MAX_ANSWER_LEN = 64
 
 
@@ -88,7 +88,7 @@ def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens
 
     Args:
         model: In eval mode.
-        features: Of one image.
+        features: Features of one image.
         prompt: ``[L, D]``, a question about it.
         max_new_tokens: The most tokens of the answer; the context may set a lower limit.
     """

@@ -16,7 +16,7 @@ def normalize_pixels(g_pixel_values: Tensor, round_stats: bool, dtype: torch.dty
         g_pixel_values: ``[I, 3, G, G]`` uint8 or float in 0..255.
         round_stats: Round mean and std to bfloat16, as upstream's inference
             does even in float32 (0.03 in mask logits); its training does not.
-        dtype: Of the result.
+        dtype: Type of the result.
     """
     mean = torch.tensor(_MEAN, device=g_pixel_values.device).view(3, 1, 1)
     std = torch.tensor(_STD, device=g_pixel_values.device).view(3, 1, 1)

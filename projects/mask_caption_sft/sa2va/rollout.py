@@ -29,7 +29,7 @@ def write_captions(
         prompt_list: R embedded prompts ``[L, D]``.
         max_caption_len: The most tokens of a caption; the end of turn comes on top.
         num_captions: K.
-        sampling: Of all captions but the greedy ones.
+        sampling: How all but the greedy captions are sampled.
 
     Returns:
         K * R captions: all regions' first ones, then all regions' second ones, and so on.

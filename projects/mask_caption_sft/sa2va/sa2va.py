@@ -324,7 +324,7 @@ class Sa2VA(nn.Module):
         """Captions of R regions, written with a KV cache, without gradient and without dropout.
 
         Args:
-            views: Of the regions, with their visual prompts.
+            views: The regions with their visual prompts.
             max_caption_len: The most tokens of a caption; the end of turn comes on top.
             num_captions: K, captions of each region: one is greedy, the others are sampled.
             sampling: How; by default from the whole distribution.
@@ -376,7 +376,7 @@ class Sa2VA(nn.Module):
         """Scores of exactly the tokens of R captions, in one teacher-forced pass with gradient.
 
         Args:
-            views: Of the regions, with their visual prompts.
+            views: The regions with their visual prompts.
             captions: One of each region.
         """
         answers = [row[keep] for row, keep in zip(captions.ids, captions.mask)]

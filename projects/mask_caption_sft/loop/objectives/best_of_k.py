@@ -14,16 +14,16 @@ class BestOfK(Objective):
     """Of a region's K captions, the one from which the teacher's mask is best is taught by cross-entropy.
 
     ``loss_best`` is averaged over all described regions, those without a better caption included: it fades
-    as less is left to learn, instead of one lucky caption outweighing everything else. An empty
-    caption is never taught; one that was cut at the longest length is taught without an end.
+    as less is left to learn, and one lucky caption does not outweigh everything else. An empty
+    caption is never taught; one that reached the length limit is taught without an end.
 
     Args:
-        weight: Of ``loss_best``.
+        weight: Weight of ``loss_best``.
         margin_iou: How much better than the greedy caption the best must be.
         min_iou: The least IoU of a caption that is worth teaching.
     """
 
-    weight: float = 1.0
+    weight: float = 5.0
     margin_iou: float = 0.05
     min_iou: float = 0.5
 

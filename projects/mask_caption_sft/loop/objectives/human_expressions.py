@@ -12,8 +12,9 @@ class HumanExpressions(Objective):
     """Regions with a human expression; it is written from view 1 and found in view 2.
 
     Args:
-        caption_weight: Of ``loss_caption``, the words for the mask.
-        iou_weight: Of ``loss_iou``, the mask for the words; beside ``model.segmentation_losses``.
+        caption_weight: Weight of ``loss_caption`` (mask to words).
+        iou_weight: Weight of ``loss_iou`` (words to mask), in addition to
+            ``model.segmentation_losses``.
     """
 
     caption_weight: float = 1.0

@@ -9,10 +9,10 @@ from .objective import Objective
 
 @dataclass
 class NearStart(Objective):
-    """``loss_kl``: the distribution of each token of a written caption against the model's before training.
+    """``loss_kl``: the distribution of a written caption's tokens, compared with the model before training.
 
     Args:
-        weight: Of ``loss_kl``.
+        weight: Weight of ``loss_kl``.
     """
 
     weight: float = 0.05

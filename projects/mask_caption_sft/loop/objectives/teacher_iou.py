@@ -20,7 +20,7 @@ class TeacherIoU(Objective):
 
     Args:
         bridge: What carries text across, see ``loop.bridges``.
-        iou_weight: Of ``loss_iou``.
+        iou_weight: Weight of ``loss_iou``.
     """
 
     def __init__(self, bridge: Any, iou_weight: float = 1.0) -> None:
