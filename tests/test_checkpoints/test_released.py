@@ -116,10 +116,11 @@ def test_another_prompt_template_than_the_checkpoints_is_said(base, monkeypatch)
         'projects.mask_caption_sft.sa2va.sa2va.print_log', lambda text, *_: lines.append(text)
     )
     Sa2VA(base)
+    Sa2VA(base, prompt_template='phi3_chat')
     assert not lines
-    change_config(base, template='qwen_chat')
-    Sa2VA(base)
-    assert "says 'qwen_chat'. Set model.sa2va.prompt_template" in lines[0]
+    Sa2VA(base, prompt_template='qwen_chat')
+    assert "prompt_template='qwen_chat' is used" in lines[0]
+    assert "says 'phi3_chat'. Leave model.sa2va.prompt_template out" in lines[0]
 
 
 def test_a_truncated_file_is_named(base):

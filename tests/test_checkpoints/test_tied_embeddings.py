@@ -18,7 +18,7 @@ from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.sa2va.building import load_trained
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
-from tests.miniature import LORA, SIZES, miniature_batch
+from tests.miniature import LORA, SIZES, miniature_batch, objectives
 
 EMBEDDINGS, HEAD = 'language_model.model.embed_tokens.weight', 'language_model.lm_head.weight'
 STORED = ['once', 'twice', 'twice, differing']
@@ -64,7 +64,7 @@ def stored(folder) -> dict[str, torch.Tensor]:
 def train(base, path, train_embeddings):
     torch.manual_seed(0)
     settings = dict(base=str(base), lora=LORA, train_embeddings=train_embeddings)
-    model = MaskCaptionSFT(sa2va=settings, max_caption_len=5, num_points=0, gate_iou=0.0).train()
+    model = MaskCaptionSFT(settings, objectives(), max_caption_len=5).train()
     wrapper = OptimWrapper(torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3))
     teacher = dict(model.teacher.named_parameters())
     for _ in range(2):
@@ -95,7 +95,7 @@ def test_it_loads_with_one_matrix_for_both(base, log):
 
 
 def test_a_stored_matrix_that_differs_is_said_once(base, log):
-    MaskCaptionSFT(sa2va=dict(base=str(base)))  # student and teacher
+    MaskCaptionSFT(dict(base=str(base)), {})  # student and teacher
     if base.name == 'twice, differing':
         assert len(log) == 1
         assert 'language_model.lm_head.weight' in log[0]
@@ -159,7 +159,7 @@ def test_the_export_and_the_checkpoint_give_the_live_model(base, run, tmp_path, 
 def test_a_resumed_run_has_the_trained_matrix_under_both_names(base, run):
     model, checkpoint = run
     settings = dict(base=str(base), lora=LORA, train_embeddings=True)
-    resumed = MaskCaptionSFT(sa2va=settings)
+    resumed = MaskCaptionSFT(settings, {})
     resumed.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
     for side in ('student', 'teacher'):
         found = getattr(resumed, side)

@@ -220,6 +220,6 @@ def test_numpy_of_version_1_is_read_as_well(tmp_path, monkeypatch):
 def test_a_folder_of_deepspeed_is_told_from_a_missing_file(tmp_path):
     (tmp_path / 'iter_1.pth').mkdir()
     with pytest.raises(
-        ValueError, match=r'iter_1\.pth is a folder, not a file: DeepSpeed .* zero_to_fp32\.py'
+        ValueError, match=r'iter_1\.pth is a folder, not a file; DeepSpeed .* zero_to_fp32\.py'
     ):
         read_checkpoint(tmp_path / 'iter_1.pth')

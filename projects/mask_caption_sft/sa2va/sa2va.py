@@ -1,11 +1,13 @@
 """Sa2VA behind two verbs: *describe* (image, mask -> caption), *segment* (image, text -> mask)."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -84,9 +86,7 @@ class Sa2VA(nn.Module):
         self.config = read_config(str(base)) if config is None else config
         self.sizes = base_sizes(self.config)
         tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
-        template = prompts.PromptTemplate.named(
-            prompt_template or self._stated_template(), newline_before_answer
-        )
+        template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
         self.mllm = build_mllm(self.config, self.text.image_token_id)
@@ -105,13 +105,22 @@ class Sa2VA(nn.Module):
 
     # ------------------------------------------------------------------ construction
 
-    def _stated_template(self) -> str:
-        if 'template' not in self.config:
+    def _template_name(self, given: str | None) -> str:
+        stated: str | None = self.config.get('template')
+        name = given or stated
+        if name is None:
             raise ValueError(
                 f'config.json of {self.base} states no "template". Set model.sa2va.prompt_template to the '
                 "one it was trained with ('phi3_chat' for Sa2VA-4B, 'qwen_chat' for Sa2VA-1B)."
             )
-        return self.config['template']
+        if given is not None and stated is not None and given != stated:
+            print_log(
+                f'prompt_template={given!r} is used, but config.json of {self.base} says {stated!r}. Leave '
+                'model.sa2va.prompt_template out unless that is meant.',
+                'current',
+                logging.WARNING,
+            )
+        return name
 
     @property
     def grounding_size(self) -> int:
