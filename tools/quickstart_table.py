@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from projects.mask_caption_sft.reporting.run_log import pictures, read_run
+from projects.mask_caption_sft.reporting.run_log import is_given, logged_as, pictures, read_run
 
 ROWS = {
     'mask -> caption -> mask\' IoU': 'mask_cycle/second_view_iou',
@@ -37,14 +37,16 @@ def main() -> None:
         sys.exit(f'error: {work_dir} has no validation. Leave val_dataloader in the config.')
     before, after = log.first_val, log.last_val
     train = [row for _, row in sorted(log.train.items())]
-    print(f'\n{"":<34}{"before":>9}{"after":>9}')
-    for title, key in ROWS.items():
+    heading = 'answers given, not written' if is_given(after) else ''
+    print(f'\n{heading:<34}{"before":>9}{"after":>9}')
+    for title, name in ROWS.items():
+        key = logged_as(name, after)
         print(f'{title:<34}{before.get(key, float("nan")):>9.3f}{after.get(key, float("nan")):>9.3f}')
     print(f'\n{"training":<34}{"first":>9}{"last":>9}')
     for key in LOSSES:
         print(f'{key:<34}{train[0].get(key, float("nan")):>9.3f}{train[-1].get(key, float("nan")):>9.3f}')
     drawn = pictures(work_dir)
-    print(f'\nheld-out regions: {after["mask_cycle/counted"]:.0f}')
+    print(f'\nheld-out regions: {after[logged_as("mask_cycle/counted", after)]:.0f}')
     print(f"picture (image1 + mask1, caption, image2 + mask'): {drawn[-1] if drawn else 'none'}")
 
 

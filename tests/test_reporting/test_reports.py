@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 
@@ -10,22 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from projects.mask_caption_sft.reporting.html_report import html_report
+from projects.mask_caption_sft.loop.objectives import BestOfK, SegmentCaptions
+from projects.mask_caption_sft.reporting.html_report import CHARTS, html_report
 from projects.mask_caption_sft.reporting.run_log import pictures, read_run
 from projects.mask_caption_sft.reporting.study import plot_curves, results_table
+from tests.miniature import miniature_batch, miniature_model, objectives
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 
 
-def write_run(folder, iou: float, loss: float = 1.0):
+def write_run(folder, iou: float, loss: float = 1.0, cycle: str = 'mask_cycle'):
     """A work dir as MMEngine leaves it: two validations, two training rows, two pictures."""
     data = folder / '20261124_000000' / 'vis_data'
     (data / 'vis_image').mkdir(parents=True)
     rows = [
-        {'mask_cycle/second_view_iou': 0.3, 'mask_cycle/shuffled_iou': 0.2, 'step': 0},
+        {f'{cycle}/second_view_iou': 0.3, f'{cycle}/shuffled_iou': 0.2, f'{cycle}/counted': 7, 'step': 0},
         {'loss': loss, 'loss_iou': 0.5, 'lr': 1e-4, 'signal/caption_iou': 0.3, 'step': 10},
         {'loss': loss / 2, 'loss_iou': 0.25, 'lr': 1e-4, 'signal/caption_iou': 0.5, 'step': 20},
-        {'mask_cycle/second_view_iou': iou, 'mask_cycle/shuffled_iou': 0.2, 'step': 20},
+        {f'{cycle}/second_view_iou': iou, f'{cycle}/shuffled_iou': 0.2, f'{cycle}/counted': 7, 'step': 20},
     ]
     (data / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
     (data / 'config.py').write_text('model = dict(a="<b>")\n')
@@ -63,6 +66,47 @@ def test_the_table_gives_mean_and_spread_over_seeds(tmp_path):
     lines = results_table({'(d) full loop': logs}).splitlines()
     assert lines[2].startswith('| base, before training | 1 | 0.300 |')
     assert lines[3].startswith('| (d) full loop | 3 | 0.500 ± 0.100 |')
+
+
+def test_runs_that_were_given_the_answers_have_a_row_that_says_so(tmp_path):
+    """Their metrics have another name, and their mean with the others would be of two measurements."""
+    runs = [('mask_cycle', 0.4), ('mask_cycle_given', 0.5), ('mask_cycle_given', 0.6)]
+    logs = [read_run(write_run(tmp_path / f'{cycle}{iou}', iou, cycle=cycle)) for cycle, iou in runs]
+    lines = results_table({'full': logs, 'given': logs[1:]}).splitlines()[3:]
+    assert [line.split(' | ')[:3] for line in lines] == [
+        ['| full', '1', '0.400'],
+        ['| full, answers given', '2', '0.550 ± 0.071'],
+        ['| given, answers given', '2', '0.550 ± 0.071'],
+    ]
+    assert (
+        results_table({'given': logs[1:]})
+        .splitlines()[2]
+        .startswith('| base, before training, answers given | 1 | 0.300 |')
+    )
+
+
+@pytest.mark.parametrize('cycle', ['mask_cycle', 'mask_cycle_given'])
+def test_the_quickstarts_table_shows_either_measurement(tmp_path, cycle, monkeypatch, capsys):
+    monkeypatch.syspath_prepend('tools')
+    monkeypatch.setattr('sys.argv', ['quickstart_table.py', str(write_run(tmp_path, 0.5, cycle=cycle))])
+    runpy.run_path('tools/quickstart_table.py', run_name='__main__')
+    output = capsys.readouterr().out
+    assert re.search(r"mask -> caption -> mask' IoU +0\.300 +0\.500\n", output)
+    assert 'held-out regions: 7' in output
+    assert ('answers given, not written' in output) == (cycle == 'mask_cycle_given')
+
+
+def test_the_page_draws_the_curves_of_given_answers(tmp_path):
+    page = html_report(read_run(write_run(tmp_path, 0.5, cycle='mask_cycle_given')))
+    assert 'alt="mask_cycle_given/second_view_iou, mask_cycle_given/shuffled_iou"' in page
+
+
+def test_every_signal_that_training_logs_has_a_chart():
+    selection = objectives(best_of_k=BestOfK(), segment_captions=SegmentCaptions())
+    model = miniature_model(objectives=selection, num_captions=2, max_caption_len=3).train()
+    logged = {name for name in model.loss(miniature_batch()) if name.startswith('signal/')}
+    drawn = {name for names in CHARTS.values() for name in names if name.startswith('signal/')}
+    assert drawn == logged
 
 
 def test_the_plot_is_a_picture(tmp_path):

@@ -20,7 +20,7 @@ def test_losses_datasets_times_and_signals_are_logged(trained):
         'time', 'host_memory_mb', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou',
         'signal/same_view_iou', 'signal/kl',
         'signal/caption_len', 'signal/distinct_1', 'signal/distinct_2', 'signal/top_caption_share',
-        'signal/banned_rate', 'signal/soft_discrete_gap', 'signal/gate_open_ratio',
+        'signal/banned_rate', 'signal/cut_ratio', 'signal/bridge_iou', 'signal/taught_ratio',
     } <= names  # fmt: skip
     assert {name for name in names if name.endswith('/loss_iou')} >= {'sav/loss_iou', 'sa1b/loss_iou'}
 

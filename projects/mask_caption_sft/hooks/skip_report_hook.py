@@ -19,6 +19,9 @@ class SkipReportHook(Hook):
     ``{work_dir}/skipped_records.jsonl`` lists what was skipped, once each, in the format of a
     skip-list. Records of all ranks are brought together.
 
+    Validation and test name theirs too, and say how many records their scores are without; those
+    neither stop the run nor enter the list, which is of the training data.
+
     Args:
         max_broken_ratio: Share of drawn records that may be broken, in [0, 1].
         min_records: The share is not judged until this many records have been drawn.
@@ -38,6 +41,7 @@ class SkipReportHook(Hook):
         self.named: dict[tuple[str, str], str] = {}
         self._new_drawn = 0
         self._new_broken: list[BrokenRecord] = []
+        self._unseen: list[BrokenRecord] = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count this batch's records."""
@@ -75,6 +79,28 @@ class SkipReportHook(Hook):
         self._write_list(runner)
         listed = f' {LIST_NAME} names them.' if self.named else ''
         runner.logger.info(f'Skipped {self.broken} of {self.drawn} records. {self.report()}{listed}')
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Note what could not be read; ranks may have unequal numbers of batches, so they wait."""
+        self._unseen += data_batch['batch'].skipped
+
+    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
+        """Name them, each once, and say that the scores are without them."""
+        ranks = all_gather_object(self._unseen)
+        found = {(r.dataset, r.sample_id): r.reason for records in ranks for r in records}
+        self._unseen = []
+        for (dataset, sample_id), reason in found.items():
+            runner.logger.warning(f'skipped {dataset} {sample_id}: {reason}')
+        if found:
+            runner.logger.warning(f'These scores are without {len(found)} record(s) that could not be read.')
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """As in validation."""
+        self.after_val_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_test_epoch(self, runner: Runner, metrics=None) -> None:
+        """As in validation."""
+        self.after_val_epoch(runner, metrics)
 
     @master_only
     def _write_list(self, runner: Runner) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ..checkpoints.state_filter import keep_trained_only
@@ -137,12 +138,16 @@ class MaskCaptionSFT(BaseModel):
         return self
 
     def forward(self, batch: RegionBatch, mode: str = 'loss'):
-        """``'loss'`` -> losses by name; ``'predict'`` -> one RegionPrediction per region."""
+        """``'loss'`` -> losses by name; ``'predict'`` -> one RegionPrediction per region.
+
+        Where every record of a batch was unreadable, ``'predict'`` gives one element of no losses:
+        MMEngine's loops look at the last output, which has to exist, and leave out one of losses.
+        """
         if mode == 'loss':
             return self.loss(batch)
         if mode == 'predict':
             model = self.teacher if self.predict_with == 'teacher' else self.student
-            return self.predict(batch, model)
+            return self.predict(batch, model) or [BaseDataElement(loss={})]
         raise ValueError(f"mode={mode!r} is not one of 'loss', 'predict'.")
 
     def predict(self, batch: RegionBatch, model: Sa2VA) -> list[RegionPrediction]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from mmengine.utils.dl_utils import collect_env
 
-from .run_log import RunLog, pictures
+from .run_log import RunLog, given_name, pictures
 
-#: Charts, apart from the training losses: title and the logged names that they show.
+#: Charts, apart from the training losses: title and the logged names that they show. Those of a
+#: validation that gave the answers appear under their own names, ``ref_seg_given/cIoU`` for example.
 CHARTS = {
     'Mask -> caption -> mask\', with its controls': [
         'mask_cycle/second_view_iou', 'mask_cycle/same_view_iou', 'mask_cycle/shuffled_iou',
@@ -19,11 +20,17 @@ CHARTS = {
     'Expression -> mask': ['ref_seg/cIoU', 'ref_seg/mIoU', 'ref_seg/P@0.5'],
     'Signs of cheating, while training': [
         'signal/caption_iou', 'signal/same_view_iou', 'signal/shuffled_iou', 'signal/blank_iou',
-        'signal/soft_discrete_gap', 'signal/gate_open_ratio',
+        'signal/bridge_iou',
+    ],
+    'What the captions teach, while training': [
+        'signal/taught_ratio', 'signal/best_iou_gain', 'signal/empty_best_ratio', 'signal/gate_open_ratio',
     ],
     'The captions, while training': [
         'signal/distinct_1', 'signal/distinct_2', 'signal/top_caption_share', 'signal/banned_rate',
+        'signal/cut_ratio', 'signal/twins_differ_ratio',
     ],
+    'Their length in tokens, while training': ['signal/caption_len'],
+    'Their distance from the start (KL), while training': ['signal/kl'],
 }  # fmt: skip
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto }
@@ -69,7 +76,7 @@ def _validation_table(log: RunLog) -> str:
 def _chart(log: RunLog, names: Sequence[str]) -> str:
     from matplotlib.figure import Figure
 
-    curves = {name: log.curve(name) for name in names}
+    curves = {n: log.curve(n) for name in names for n in (name, given_name(name))}
     curves = {name: curve for name, curve in curves.items() if curve[0]}
     if not curves:
         return ''

@@ -58,6 +58,23 @@ def read_run(work_dir: str | Path) -> RunLog:
     return log
 
 
+def is_given(row: dict[str, float]) -> bool:
+    """Whether a validation gave the model its answers; its metrics of masks are named ``..._given``."""
+    return any('_given/' in name for name in row)
+
+
+def logged_as(name: str, row: dict[str, float]) -> str:
+    """The name that a metric has in a validation: its own, or the one of given answers."""
+    given = given_name(name)
+    return given if given in row else name
+
+
+def given_name(name: str) -> str:
+    """``ref_seg/cIoU`` -> ``ref_seg_given/cIoU``."""
+    metric, _, score = name.partition('/')
+    return f'{metric}_given/{score}'
+
+
 def pictures(work_dir: str | Path, name: str = 'samples') -> list[Path]:
     """The pictures of that name, in the order of their steps."""
     found = Path(work_dir).glob(f'*/vis_data/vis_image/{name}_*.png')

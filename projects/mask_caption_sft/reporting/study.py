@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from .run_log import RunLog
+from .run_log import RunLog, is_given, logged_as
 
 COLUMNS = {
     'second view': 'mask_cycle/second_view_iou',
@@ -23,6 +23,8 @@ COLUMNS = {
 def results_table(runs: dict[str, Sequence[RunLog]]) -> str:
     """Mean and standard deviation over seeds after training, as Markdown; the base in the first row.
 
+    Runs whose validation gave the answers have a row of their own that says so: it is another measurement.
+
     Args:
         runs: Title -> one log per seed.
     """
@@ -31,14 +33,24 @@ def results_table(runs: dict[str, Sequence[RunLog]]) -> str:
         '|---|---|' + '---|' * len(COLUMNS),
     ]
     before = [log.first_val for logs in runs.values() for log in logs][:1]
-    lines.append(_row('base, before training', before))
-    lines += [_row(title, [log.last_val for log in logs]) for title, logs in runs.items()]
+    lines += _rows('base, before training', before)
+    for title, logs in runs.items():
+        lines += _rows(title, [log.last_val for log in logs])
     return '\n'.join(lines)
 
 
-def _row(title: str, rows: Sequence[dict[str, float]]) -> str:
-    cells = [_cell([row[name] for row in rows if name in row]) for name in COLUMNS.values()]
-    return f'| {title} | {len(rows)} | ' + ' | '.join(cells) + ' |'
+def _rows(title: str, vals: Sequence[dict[str, float]]) -> list[str]:
+    """A row for validations with written answers and one for those with given ones, where there are any."""
+    written = [val for val in vals if not is_given(val)]
+    given = [val for val in vals if is_given(val)]
+    kinds = {title: written, f'{title}, answers given': given}
+    return [_row(name, found) for name, found in kinds.items() if found]
+
+
+def _row(title: str, vals: Sequence[dict[str, float]]) -> str:
+    names = [[logged_as(name, val) for val in vals] for name in COLUMNS.values()]
+    cells = [_cell([val[n] for n, val in zip(row, vals) if n in val]) for row in names]
+    return f'| {title} | {len(vals)} | ' + ' | '.join(cells) + ' |'
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -30,6 +30,11 @@ class StartWeights:
         """Move or cast the copies, as ``nn.Module._apply`` does with parameters."""
         self._tensors = {name: function(tensor) for name, tensor in self._tensors.items()}
 
+    @property
+    def num_bytes(self) -> int:
+        """What the copies take."""
+        return sum(tensor.nbytes for tensor in self._tensors.values())
+
     @contextmanager
     def swapped_in(self, module: nn.Module) -> Iterator[None]:
         """Inside, ``module`` has these weights and LoRA is off.

@@ -1,0 +1,242 @@
+"""What a training step keeps for its backward pass, counted on tensors without values."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
+
+from ..datasets.transforms import PackRegions
+from ..loop.mask_caption_sft import MaskCaptionSFT
+from ..loop.objectives import BestOfK, HumanExpressions, NearStart, SegmentCaptions, TeacherIoU
+from ..losses import LossTable, caption_loss, iou_loss, kl_loss
+from ..ops.caption_bridge import TokenTwins
+from ..sa2va.grounding import best_candidate, decode_masks
+from ..sa2va.sa2va import Sa2VA
+from ..structures import RegionViews, Segmentation
+from .base_sizes import packers
+from .dry_run import describe_text
+
+#: Tokens of "Sure, [SEG]." and its end of turn, and of all other words around an expression.
+_ANSWER_LEN, _SEGMENT_WORDS = 10, 16
+
+
+@dataclass
+class StepShapes:
+    """The sizes of one step on one GPU.
+
+    Attributes:
+        num_tiles: Of each distinct image, the thumbnail included; both views count.
+        image: The image of each described region.
+        describe_len: Tokens of a describe prompt with its caption and end of turn.
+        caption_len: Tokens of a caption and its end of turn.
+        segment_len: Tokens of a segment prompt with its answer.
+    """
+
+    num_tiles: list[int]
+    image: list[int]
+    describe_len: int
+    caption_len: int
+    segment_len: int
+
+    @classmethod
+    def largest(cls, config: Config, model: MaskCaptionSFT, num_regions: int) -> 'StepShapes':
+        """Of a config's training: every image in all its tiles, every caption of the longest length.
+
+        Args:
+            config: Whose batch size and tiles count.
+            model: Built from it.
+            num_regions: Per image; each covers a tenth of it.
+        """
+        packs = [transform for _, transform in packers(config.train_dataloader, 'train_dataloader')]
+        tiles = max(pack.get('max_tiles', PackRegions.MAX_TILES) for pack in packs)
+        tiles += tiles > 1  # the thumbnail
+        text, cells = model.student.text, model.student.sizes.grid_size**2
+        describe_words = len(text.encode(describe_text(text.template))) + cells // 10
+        images = range(config.train_dataloader.batch_size)
+        return cls(
+            num_tiles=[tiles] * (2 * len(images)),
+            image=[2 * image + 1 for image in images for _ in range(num_regions)],
+            describe_len=tiles * cells + describe_words + model.max_caption_len,
+            caption_len=model.max_caption_len + len(text.end_ids),
+            segment_len=tiles * cells + _SEGMENT_WORDS + model.max_caption_len + _ANSWER_LEN,
+        )
+
+
+class SavedTensors:
+    """Counts what autograd keeps: inside, every saved tensor is noted, and forgotten with its graph."""
+
+    def __init__(self, weights: torch.nn.Module) -> None:
+        self._own = {_storage(p) for p in [*weights.parameters(), *weights.buffers()]}
+        self._live: WeakSet[_Saved] = WeakSet()
+        self.hooks = saved_tensors_hooks(self._pack, lambda saved: saved.tensor)
+
+    def _pack(self, tensor: Tensor) -> '_Saved':
+        saved = _Saved(tensor.detach())  # a saved output would hold its own graph
+        self._live.add(saved)
+        return saved
+
+    def count(self) -> int:
+        """Bytes of the distinct storages that live graphs hold, weights left out."""
+        sizes = {_storage(s.tensor): s.tensor.untyped_storage().nbytes() for s in self._live}
+        return sum(size for storage, size in sizes.items() if storage not in self._own)
+
+
+class _Saved:
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def count_weights(model: MaskCaptionSFT, with_autocast: bool) -> dict[str, int]:
+    """Bytes that stay on the GPU from step to step, trained with AdamW on several GPUs."""
+    student = model.student
+    own = {id(p) for p in student.parameters()}
+    trained = sum(p.nbytes for p in student.parameters() if p.requires_grad)
+    return {
+        'frozen weights': sum(p.nbytes for p in student.parameters()) - trained,
+        'trained weights': trained,
+        'their gradients, and the copies that DDP sends': 2 * trained,
+        "AdamW's two moments": 2 * trained,
+        "the teacher's own weights": sum(p.nbytes for p in model.teacher.parameters() if id(p) not in own),
+        'weights from before training': student.start_weights.num_bytes if student.start_weights else 0,
+        "autocast's half-precision copies of trained weights": trained // 2 * with_autocast,
+    }
+
+
+def count_saved(
+    model: MaskCaptionSFT, shapes: StepShapes, dtype: torch.dtype | None = None
+) -> dict[str, int]:
+    """Bytes that one step holds when its backward pass begins, by objective, and one recomputed layer.
+
+    Every region is described, its best caption is taught and its gate is open: no step holds more. Of a
+    region with a human expression a step holds two passes of the language model, here up to four.
+
+    Args:
+        model: On any device, the meta device for one; it loses its values.
+        shapes: Of the step.
+        dtype: Of autocast; None for none.
+
+    Raises:
+        TypeError: An objective is none of ours, so what it keeps is not known.
+    """
+    found: dict[str, int] = {}
+    with ExitStack() as stack:
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        model.to_empty(device='cpu').train()
+        if dtype is not None:
+            stack.enter_context(torch.autocast('cpu', dtype))
+            stack.enter_context(_NormsInFloat32())
+        step, kept, total = _Step(model, shapes), [], 0
+        saved = SavedTensors(model)
+        for name, objective in model.objectives.items():
+            with saved.hooks:
+                kept.append(step.teach(objective))
+            found[name] = saved.count() - total
+            total += found[name]
+        found['one recomputed layer'] = step.count_layer()
+    return found
+
+
+class _NormsInFloat32(TorchFunctionMode):
+    """What autocast does on a GPU and not on a CPU."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.nn.functional.layer_norm:
+            args = (args[0].float(), *args[1:])
+        return function(*args, **kwargs or {})
+
+
+class _Step:
+    """The objectives' passes as ``loop.step`` makes them, without what depends on values."""
+
+    def __init__(self, model: MaskCaptionSFT, shapes: StepShapes) -> None:
+        self.model, self.shapes, self.student = model, shapes, model.student
+        sizes, num_images = model.student.sizes, len(shapes.num_tiles)
+        pixels = torch.zeros(sum(shapes.num_tiles), 3, sizes.image_size, sizes.image_size)
+        grounding = torch.zeros(num_images, 3, sizes.grounding_size, sizes.grounding_size)
+        features = self.student.encode_images(pixels, shapes.num_tiles, grounding)
+        side = sizes.grounding_size // 4
+        self.masks = torch.zeros(len(shapes.image), side, side, dtype=torch.bool)
+        self.views = RegionViews(features, torch.tensor(shapes.image), masks=self.masks)
+        self.targets = torch.zeros(len(shapes.image), shapes.caption_len, dtype=torch.long)
+        self.table = LossTable(torch.zeros(()))
+
+    @cached_property
+    def scores(self) -> Tensor:
+        return self.score()
+
+    def teach(self, objective: Any) -> Any:
+        """What ``objective.teach`` would keep."""
+        if isinstance(objective, BestOfK):
+            return caption_loss(self.score(), self.targets)
+        if isinstance(objective, TeacherIoU):
+            mask_logits = self.segment(self.model.segmenter, self.carry(objective)).mask_logits
+            return iou_loss(mask_logits, self.masks)
+        if isinstance(objective, SegmentCaptions):
+            result = self.segment(self.student, self.student.embed_ids(self.targets))
+            names = [''] * len(self.views)
+            self.model.segmentation_losses.teach(self.table, result, self.views, names)
+            return self.table
+        if isinstance(objective, NearStart):
+            return kl_loss(self.scores, self.scores.detach().clone(), self.targets == 0)
+        if isinstance(objective, HumanExpressions):
+            return None
+        raise TypeError(
+            f'{type(objective).__name__} is no objective of loop.objectives; count it here first.'
+        )
+
+    def carry(self, objective: TeacherIoU) -> Tensor:
+        reader, shared = self.model.segmenter, self.targets > 0
+        twins = TokenTwins(reader.first_token_map, reader.last_token_map, shared)
+        return objective.bridge(self.scores.clone(), self.targets, reader.embedding, twins)
+
+    def score(self) -> Tensor:
+        text = self.student.embed_ids(self.targets)
+        hidden = self._run(self.student, text, self.shapes.describe_len)
+        return self.student.mllm.lm_head(hidden[:, -self.shapes.caption_len - 1 : -1].clone())
+
+    def segment(self, sa2va: Sa2VA, text: Tensor) -> Segmentation:
+        hidden = self._run(sa2va, text, self.shapes.segment_len)
+        seg_embeds = sa2va.text_hidden_fcs(hidden[:, -_ANSWER_LEN].clone())
+        grounding = self.views.features.grounding
+        candidates = decode_masks(sa2va.grounding_encoder, grounding, self.views.image, seg_embeds)
+        answer_logits = sa2va.mllm.lm_head(hidden[:, -_ANSWER_LEN:].clone())
+        return Segmentation(
+            *best_candidate(*candidates), answer_logits, torch.zeros(_ANSWER_LEN, dtype=torch.long)
+        )
+
+    def _run(self, sa2va: Sa2VA, text: Tensor, length: int) -> Tensor:
+        """Hidden states ``[R, length, D]`` of the image's tokens, the text, and words of ours in between."""
+        tokens = sa2va.projector(self.views.features.vit).split(self.shapes.num_tiles)
+        text = text.to(sa2va.embedding.dtype)
+        heads = [tokens[image].flatten(0, 1) for image in self.shapes.image]
+        words = [text.new_zeros(length - len(head) - text.shape[1], text.shape[2]) for head in heads]
+        embeds = torch.stack([torch.cat([*parts]) for parts in zip(heads, text, words)])
+        return sa2va.mllm.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+
+    def count_layer(self) -> int:
+        """Bytes that the backward pass of one layer of the longest pass keeps; 0 without recomputation."""
+        language_model = self.student.mllm.model.language_model
+        if not self.student.activation_checkpointing:
+            return 0
+        layer, width = language_model.layers[0], language_model.config.hidden_size
+        length = max(self.shapes.describe_len, self.shapes.segment_len)
+        hidden = torch.zeros(len(self.views), length, width, requires_grad=True)
+        turned = language_model.rotary_emb(hidden, torch.arange(length)[None])
+        saved = SavedTensors(self.model)
+        layer.gradient_checkpointing = False
+        with saved.hooks:
+            kept = layer(hidden, attention_mask=None, position_embeddings=turned)
+        layer.gradient_checkpointing = True
+        return saved.count() if kept is not None else 0
