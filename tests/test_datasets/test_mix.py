@@ -163,13 +163,13 @@ def test_an_image_that_occurs_twice_is_stored_once():
     same_view.view2 = same_view.view1
     batch = collate_regions([first, same_view, first])['batch']
     assert batch.image_ids == ['a#1', 'a#2', 'b#1']
-    assert batch.image1.tolist() == [0, 0, 2, 0, 0]
-    assert batch.image2.tolist() == [1, 1, 2, 1, 1]
+    assert batch.image_index1.tolist() == [0, 0, 2, 0, 0]
+    assert batch.image_index2.tolist() == [1, 1, 2, 1, 1]
     assert len(batch.pixel_values) == len(batch.g_pixel_values) == 3
     assert batch.datasets == ['sav', 'sav', 'refcoco', 'sav', 'sav']
 
 
 def test_a_batch_moves_as_one(declared):
     batch = collate_regions([miniature_sample('a', [None])])['batch'].to('meta')
-    assert {t.device.type for t in (batch.pixel_values, batch.image1, *batch.masks1)} == {'meta'}
+    assert {t.device.type for t in (batch.pixel_values, batch.image_index1, *batch.masks1)} == {'meta'}
     assert isinstance(batch.pixel_values, torch.Tensor)

@@ -227,11 +227,13 @@ def test_the_gate_lets_only_captions_pass_from_which_the_teacher_found_the_objec
     model = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=0.5)))
     taught = []
     segment = model.student.segment
-    model.student.segment = lambda views, texts: taught.append(views.image.tolist()) or segment(views, texts)
+    model.student.segment = lambda views, texts: (
+        taught.append(views.image_index.tolist()) or segment(views, texts)
+    )
     batch = miniature_batch([None], [None])
     scripted(model, ['red circle', 'star'], [0.25, 0.75])
     losses = model.loss(batch)
-    assert taught == [[int(batch.image2[1])]]
+    assert taught == [[int(batch.image_index2[1])]]
     assert losses['signal/gate_open_ratio'] == 0.5
     closed = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=1.01)))
     assert 'loss_mask' not in closed.loss(batch)

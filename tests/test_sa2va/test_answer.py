@@ -45,7 +45,7 @@ def test_an_answer_is_as_given_if_every_token_up_to_seg_is_the_likeliest():
 
 def test_twenty_answers_that_are_taken_as_given_are_those_that_the_model_writes(batch):
     model = tiny_base()
-    samples = [(int(batch.image2[row]), str(text)) for row, text in enumerate(batch.expressions)][:20]
+    samples = [(int(batch.image_index2[row]), str(text)) for row, text in enumerate(batch.expressions)][:20]
     assert len(samples) == 20
     images, texts = torch.tensor([i for i, _ in samples]), [text for _, text in samples]
     views = RegionViews(encode(model, batch), images)

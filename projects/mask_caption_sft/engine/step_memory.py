@@ -210,7 +210,7 @@ class _Step:
         hidden = self._run(sa2va, text, self.shapes.segment_len)
         seg_embeds = sa2va.text_hidden_fcs(hidden[:, -_ANSWER_LEN].clone())
         grounding = self.views.features.grounding
-        candidates = decode_masks(sa2va.grounding_encoder, grounding, self.views.image, seg_embeds)
+        candidates = decode_masks(sa2va.grounding_encoder, grounding, self.views.image_index, seg_embeds)
         answer_logits = sa2va.mllm.lm_head(hidden[:, -_ANSWER_LEN:].clone())
         return Segmentation(
             *best_candidate(*candidates), answer_logits, torch.zeros(_ANSWER_LEN, dtype=torch.long)

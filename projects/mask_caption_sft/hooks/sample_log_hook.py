@@ -67,5 +67,7 @@ class SampleLogHook(Hook):
 def _draw(batch: RegionBatch, row: int, prediction: RegionPrediction):
     found = prediction.masks['caption'].cpu()
     iou = mask_iou(found[None], prediction.mask2[None].cpu()).item()
-    image1, image2 = (batch.g_pixel_values[int(index[row])] for index in (batch.image1, batch.image2))
+    image1, image2 = (
+        batch.g_pixel_values[int(index[row])] for index in (batch.image_index1, batch.image_index2)
+    )
     return region_strip(image1, prediction.mask1, image2, found, prediction.caption or '', iou)

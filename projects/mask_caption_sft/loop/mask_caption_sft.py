@@ -154,7 +154,7 @@ class MaskCaptionSFT(BaseModel):
         """Captions and masks with their controls, see :func:`predict_regions`."""
         if self.predict_dtype is None:
             return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
-        with torch.autocast(batch.image1.device.type, getattr(torch, self.predict_dtype)):
+        with torch.autocast(batch.image_index1.device.type, getattr(torch, self.predict_dtype)):
             return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -86,10 +86,10 @@ def upsample_mask(mask_logits: Tensor, grounding_size: int, size: Sequence[int])
 
 def _with_ground_truth(batch: RegionBatch, texts: list[str], answers: str) -> list[RegionPrediction]:
     predictions = []
-    image2 = batch.image2.tolist()
+    image2 = batch.image_index2.tolist()
     for row, text in enumerate(texts):
         same_image = [i for i in range(len(batch)) if image2[i] == image2[row]]
-        images = (batch.image_ids[int(batch.image1[row])], batch.image_ids[image2[row]])
+        images = (batch.image_ids[int(batch.image_index1[row])], batch.image_ids[image2[row]])
         predictions.append(
             RegionPrediction(
                 dataset=batch.datasets[row],
@@ -112,7 +112,7 @@ def _questions_about_captions(
 ) -> Iterator[_Question]:
     """The caption in the other view for all regions; its controls for those without a human text."""
     texts = model.embed_captions(captions)
-    everyone = torch.arange(len(batch), device=batch.image1.device)
+    everyone = torch.arange(len(batch), device=batch.image_index1.device)
     yield _Question('caption', everyone, views2, texts, batch.masks2)
     controlled = everyone[[expression is None for expression in batch.expressions]]
     masks2 = _take(batch.masks2, controlled)
@@ -120,7 +120,7 @@ def _questions_about_captions(
     yield _Question('caption_same_view', controlled, views1[controlled], texts[controlled], masks1)
     blank = model.embed_captions([''] * len(controlled))
     yield _Question('caption_blank', controlled, views2[controlled], blank, masks2)
-    others = other_regions(batch.image1[controlled])
+    others = other_regions(batch.image_index1[controlled])
     if (others >= 0).all():
         yield _Question('caption_shuffled', controlled, views2[controlled], texts[controlled[others]], masks2)
 
@@ -130,7 +130,7 @@ def _questions_about_expressions(
 ) -> Iterator[_Question]:
     spoken = [(row, text) for row, text in enumerate(batch.expressions) if text is not None]
     if spoken:
-        rows = torch.tensor([row for row, _ in spoken], device=batch.image1.device)
+        rows = torch.tensor([row for row, _ in spoken], device=batch.image_index1.device)
         texts = model.embed_expressions([text for _, text in spoken])
         yield _Question('expression', rows, views2[rows], texts, _take(batch.masks2, rows))
 
@@ -140,7 +140,7 @@ def _take(masks: list[Tensor], rows: Tensor) -> list[Tensor]:
 
 
 def _describe(model: Sa2VA, views: RegionViews, max_caption_len: int) -> Captions:
-    rows = torch.arange(len(views), device=views.image.device)
+    rows = torch.arange(len(views), device=views.image_index.device)
     parts = [model.describe(views[some], max_caption_len) for some in rows.split(REGIONS_AT_ONCE)]
     return reduce(Captions.cat, parts)
 

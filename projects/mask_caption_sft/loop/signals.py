@@ -40,7 +40,7 @@ def caption_controls(
         region there is nothing to shuffle with.
     """
     texts = segmenter.embed_captions(captions.texts)
-    others = other_regions(views2.image)
+    others = other_regions(views2.image_index)
     cases = {
         'caption_iou': (views2, texts),
         'same_view_iou': (views1, texts),

@@ -53,9 +53,9 @@ class Step:
         described = [row for row, text in enumerate(batch.expressions) if text is None]
         spoken = [row for row, text in enumerate(batch.expressions) if text is not None]
         both1, both2 = student.look(batch)
-        rows = torch.tensor(described, dtype=torch.long, device=batch.image1.device)
+        rows = torch.tensor(described, dtype=torch.long, device=batch.image_index1.device)
         self.views1, self.views2 = both1[rows], both2[rows]
-        rows = torch.tensor(spoken, dtype=torch.long, device=batch.image1.device)
+        rows = torch.tensor(spoken, dtype=torch.long, device=batch.image_index1.device)
         self.spoken1, self.spoken2 = both1[rows], both2[rows]
         self.expressions = [str(batch.expressions[row]) for row in spoken]
         self.datasets = [batch.datasets[row] for row in described]
@@ -69,7 +69,7 @@ class Step:
     @cached_property
     def captions(self) -> Captions:
         """W greedy captions."""
-        return self.candidates[torch.arange(len(self.views1), device=self.views1.image.device)]
+        return self.candidates[torch.arange(len(self.views1), device=self.views1.image_index.device)]
 
     @cached_property
     def scores(self) -> CaptionLogits:
@@ -84,7 +84,7 @@ class Step:
         cases = list(zip(rows, self.candidates.texts))
         distinct = list(dict.fromkeys(cases))
         found = self._iou_of(
-            torch.tensor([row for row, _ in distinct], device=self.views2.image.device),
+            torch.tensor([row for row, _ in distinct], device=self.views2.image_index.device),
             self.segmenter.embed_captions([text for _, text in distinct]),
         )
         position = {case: i for i, case in enumerate(distinct)}

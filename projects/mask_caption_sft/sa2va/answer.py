@@ -184,5 +184,5 @@ def _masks(model: Sa2VA, views: RegionViews, seg_states: Tensor) -> Tensor:
         side = model.grounding_size // 4
         return seg_states.new_zeros(0, side, side)
     embeds = model.text_hidden_fcs(seg_states)
-    candidates = decode_masks(model.grounding_encoder, views.features.grounding, views.image, embeds)
+    candidates = decode_masks(model.grounding_encoder, views.features.grounding, views.image_index, embeds)
     return best_candidate(*candidates)[0]

@@ -250,8 +250,8 @@ class Sa2VA(nn.Module):
         features = self.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
         size = (self.grounding_size // 4,) * 2
         return (
-            RegionViews(features, batch.image1, batch.visual_prompts, resize_masks(batch.masks1, size)),
-            RegionViews(features, batch.image2, masks=resize_masks(batch.masks2, size)),
+            RegionViews(features, batch.image_index1, batch.visual_prompts, resize_masks(batch.masks1, size)),
+            RegionViews(features, batch.image_index2, masks=resize_masks(batch.masks2, size)),
         )
 
     @without_gradient()
@@ -319,7 +319,7 @@ class Sa2VA(nn.Module):
         tokens = self._image_tokens(views.features)
         return [
             self.describe_prompt(tokens[i], cells[None])
-            for i, cells in zip(views.image.tolist(), views.visual_prompts)
+            for i, cells in zip(views.image_index.tolist(), views.visual_prompts)
         ]
 
     @without_gradient()
@@ -425,7 +425,9 @@ class Sa2VA(nn.Module):
         hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
         rows = torch.arange(len(sequences), device=self.device)
         seg_embeds = self.text_hidden_fcs(hidden[rows, lengths + self._seg_offset(answer)])
-        candidates = decode_masks(self.grounding_encoder, views.features.grounding, views.image, seg_embeds)
+        candidates = decode_masks(
+            self.grounding_encoder, views.features.grounding, views.image_index, seg_embeds
+        )
         mask_logits, iou_scores = best_candidate(*candidates)
         steps = lengths[:, None] - 1 + torch.arange(len(answer), device=self.device)
         answer_states = hidden[rows[:, None], steps]
@@ -452,7 +454,7 @@ class Sa2VA(nn.Module):
             heads = [self.embed_text(before + prompts.SEGMENT_PREFIX)] * len(views.features.num_tiles)
         return [
             torch.cat([heads[i], text[keep].to(suffix.dtype), suffix])
-            for i, text, keep in zip(views.image.tolist(), texts.embeds, texts.mask)
+            for i, text, keep in zip(views.image_index.tolist(), texts.embeds, texts.mask)
         ]
 
     def _run(self, sequences: list[Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ class RegionBatch:
         num_tiles: I counts; image i owns the i-th run of ``pixel_values``.
         g_pixel_values: ``[I, 3, G, G]`` uint8 RGB.
         image_ids: Names of the I images.
-        image1, image2: ``[R]`` long, the image of each region's first and
+        image_index1, image_index2: ``[R]`` long, the image of each region's first and
             second view.
         visual_prompts: ``[R, g, g]`` bool, each region on the grid of view 1.
         masks1, masks2: R bool masks ``[H, W]``, the ground truth in each view;
@@ -31,8 +31,8 @@ class RegionBatch:
     num_tiles: list[int]
     g_pixel_values: Tensor
     image_ids: list[str]
-    image1: Tensor
-    image2: Tensor
+    image_index1: Tensor
+    image_index2: Tensor
     visual_prompts: Tensor
     masks1: list[Tensor]
     masks2: list[Tensor]
@@ -46,8 +46,8 @@ class RegionBatch:
 
     def __getitem__(self, rows: list[int]) -> 'RegionBatch':
         """Some regions, and only the images that they are in."""
-        index = torch.tensor(rows, dtype=torch.long, device=self.image1.device)
-        image1, image2 = self.image1[index], self.image2[index]
+        index = torch.tensor(rows, dtype=torch.long, device=self.image_index1.device)
+        image1, image2 = self.image_index1[index], self.image_index2[index]
         images = torch.cat([image1, image2]).unique()
         tiles = self.pixel_values.split(self.num_tiles)
         position = torch.zeros(len(self.image_ids), dtype=torch.long, device=index.device)
@@ -58,8 +58,8 @@ class RegionBatch:
             num_tiles=[self.num_tiles[image] for image in kept],
             g_pixel_values=self.g_pixel_values[images],
             image_ids=[self.image_ids[image] for image in kept],
-            image1=position[image1],
-            image2=position[image2],
+            image_index1=position[image1],
+            image_index2=position[image2],
             visual_prompts=self.visual_prompts[index],
             masks1=[self.masks1[row] for row in rows],
             masks2=[self.masks2[row] for row in rows],

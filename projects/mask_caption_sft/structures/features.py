@@ -29,7 +29,7 @@ class RegionViews:
 
     Attributes:
         features: Of the I images that the views show.
-        image: ``[R]`` long, which of them each region is in.
+        image_index: ``[R]`` long, which of them each region is in.
         visual_prompts: ``[R, g, g]`` bool, the region's mask on the grid of image tokens; None for
             a view that is only segmented.
         masks: ``[R, h, w]`` bool, the ground truth at the size of the mask logits; None where a
@@ -37,18 +37,18 @@ class RegionViews:
     """
 
     features: ImageFeatures
-    image: Tensor
+    image_index: Tensor
     visual_prompts: Tensor | None = None
     masks: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.image)
+        return len(self.image_index)
 
     def __getitem__(self, rows: Tensor) -> 'RegionViews':
         """Rows by position, ``[N]`` long; a row may occur more than once."""
         return RegionViews(
             self.features,
-            self.image[rows],
+            self.image_index[rows],
             None if self.visual_prompts is None else self.visual_prompts[rows],
             None if self.masks is None else self.masks[rows],
         )

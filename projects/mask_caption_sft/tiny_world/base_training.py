@@ -80,7 +80,7 @@ class Sa2VABaseTraining(BaseModel):
         text = model.embed_expressions(expressions)
         is_early = self._num_iters <= self.text_only_iters + self.mixed_iters
         with_image = self._num_iters > self.text_only_iters and (self._num_iters % 2 == 1 or not is_early)
-        views2 = RegionViews(features, batch.image2)
+        views2 = RegionViews(features, batch.image_index2)
         result = model.segment(views2, text, with_image_tokens=with_image)
         masks = resize_masks(batch.masks2, result.mask_logits.shape[-2:])
         answers = result.answer_ids.expand(len(batch), -1)
@@ -92,7 +92,7 @@ class Sa2VABaseTraining(BaseModel):
             'loss_iou': self.iou_weight * iou_loss(result.mask_logits, masks).mean(),
             'loss_score': (result.iou_scores - iou).square().mean(),
             'loss_llm': 0.1 * caption_loss(result.answer_logits, answers).mean(),
-            'loss_pick': pick_loss(result.mask_logits, masks, batch.image2),
+            'loss_pick': pick_loss(result.mask_logits, masks, batch.image_index2),
             'iou': iou.mean(),
         }
         if is_early:
@@ -120,7 +120,7 @@ class Sa2VABaseTraining(BaseModel):
             expressions[i - 1] if noisy else expressions[i]
             for i, noisy in zip(rows.tolist(), torch.rand(len(rows)) < self.caption_noise_ratio)
         ]
-        views1 = RegionViews(features, batch.image1[rows], batch.visual_prompts[rows])
+        views1 = RegionViews(features, batch.image_index1[rows], batch.visual_prompts[rows])
         scores = self.student.score(views1, self.student.text.encode_answers(taught).to(self.student.device))
         return caption_loss(scores.logits, scores.targets).mean()
 

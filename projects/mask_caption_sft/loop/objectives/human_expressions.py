@@ -33,7 +33,7 @@ class HumanExpressions(Objective):
 
     def _teach_words(self, step: Step) -> None:
         assert step.spoken1.masks is not None
-        answers = step.student.text.encode_answers(step.expressions).to(step.spoken1.image.device)
+        answers = step.student.text.encode_answers(step.expressions).to(step.spoken1.image_index.device)
         scores = step.student.score(step.spoken1, answers)
         # An expression that fits nothing (gRefCOCO) describes no mask.
         is_there = step.spoken1.masks.flatten(1).any(1)
