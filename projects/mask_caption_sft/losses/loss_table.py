@@ -43,7 +43,8 @@ class LossTable:
 
     def log(self, name: str, values: Tensor) -> None:
         """Log the mean of ``[N]`` values without gradient, over the N items of all ranks."""
-        self._sums[name] = self._sums.get(name, torch.zeros(())) + values.detach().float().sum().cpu()
+        total = values.detach().float().sum().to(self.graph.device)
+        self._sums[name] = self._sums.get(name, 0) + total
         self._counts[name] += len(values)
 
     def log_by_dataset(self, name: str, values: Tensor, datasets: Sequence[str]) -> None:
@@ -72,9 +73,10 @@ class LossTable:
 
     def _over_ranks(self) -> dict[str, tuple[float, float]]:
         """Sum and count by name; the names may differ from rank to rank."""
-        sums = {name: loss.item() for name, loss in self._losses.items()}
-        sums |= {name: value.item() for name, value in self._sums.items()}
-        own = {name: (total, self._counts[name]) for name, total in sums.items()}
+        sums = self._losses | self._sums
+        # One transfer for all of them: each would make the host wait for the device.
+        values = torch.stack([total.detach().float() for total in (self.graph, *sums.values())]).tolist()
+        own = {name: (total, self._counts[name]) for name, total in zip(sums, values[1:])}
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return own
         gathered: list[dict[str, tuple[float, float]]] = [{} for _ in range(dist.get_world_size())]
