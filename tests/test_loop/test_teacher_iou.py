@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.loop.bridges import StraightThroughBridge
+from projects.mask_caption_sft.loop.bridges import SoftTokenBridge, StraightThroughBridge
 from projects.mask_caption_sft.loop.objectives import TeacherIoU
 from projects.mask_caption_sft.loop.step import Step
 from projects.mask_caption_sft.losses import LossTable
@@ -37,3 +37,26 @@ def test_the_log_says_how_often_the_twins_are_not_the_text(student):
     step = step_with(student, 'a red shirt.', '🚀', 'dog', 'zebra')  # "🚀" and "zebra" split after a space
     TeacherIoU(StraightThroughBridge()).teach(step)
     assert step.table.averages()['signal/twins_differ_ratio'] == 0.5
+
+
+def test_soft_tokens_segment_like_the_caption_as_the_temperature_falls():
+    student = miniature_sa2va().eval()
+    step = step_with(student, 'a', 'b')
+    step.candidates = student.describe(step.views1, 6)  # greedy: the likeliest token is the written one
+    assert step.candidates.in_caption.any(1).all()
+
+    def masks(bridge):
+        return student.segment(step.views2, TeacherIoU(bridge).carry(step)).mask_logits
+
+    exact = masks(StraightThroughBridge())
+    gaps = [(masks(SoftTokenBridge(tau, 50)) - exact).abs().max().item() for tau in (1.0, 0.1, 1e-5)]
+    assert min(gaps[:2]) > 0.01
+    assert gaps[2] < 1e-3
+
+
+def test_straight_through_segments_exactly_as_the_words_do(student):
+    texts = ['a red shirt.', 'dog']
+    step = step_with(student, *texts)
+    found = student.segment(step.views2, TeacherIoU(StraightThroughBridge()).carry(step)).mask_logits
+    expected = student.segment(step.views2, student.embed_captions(texts)).mask_logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
