@@ -75,7 +75,7 @@ class LossTable:
         """Sum and count by name; the names may differ from rank to rank."""
         sums = self._losses | self._sums
         # One transfer for all of them: each would make the host wait for the device.
-        values = torch.stack([total.detach().float() for total in (self.graph, *sums.values())]).tolist()
+        values = torch.stack([total.detach().double() for total in (self.graph, *sums.values())]).tolist()
         own = {name: (total, self._counts[name]) for name, total in zip(sums, values[1:])}
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return own
