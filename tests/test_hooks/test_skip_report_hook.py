@@ -4,14 +4,13 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.skip_list import read_skip_list
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
 from projects.mask_caption_sft.structures import BrokenRecord
 from tests.miniature import miniature_sample
+from tests.two_ranks import run_two_ranks
 
 
 @pytest.fixture
@@ -69,7 +68,6 @@ def test_a_share_below_the_limit_goes_on(runner):
 
 def work(rank: int, folder: str) -> None:
     """Rank 1 meets a broken record in the first of three iterations; they are exchanged in the second."""
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     logging.basicConfig(filename=f'{folder}/log{rank}', level=logging.INFO)
     runner = SimpleNamespace(iter=0, logger=logging.getLogger('skips'), work_dir=folder)
     hook = SkipReportHook(check_interval=2)
@@ -78,12 +76,11 @@ def work(rank: int, folder: str) -> None:
     run(hook, runner, batch(1, rank))
     hook.after_train(runner)
     assert (hook.drawn, hook.broken) == (8, 2)
-    # The group ends with the process: right after a collective, torch 2.6 can wait for ever to destroy it.
 
 
 @pytest.mark.slow
 def test_records_of_all_ranks_reach_the_log_and_the_list_of_the_first(tmp_path):
-    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    run_two_ranks(work, tmp_path)
     assert 'skipped sav bad0.npz: OSError: truncated' in (tmp_path / 'log0').read_text()
     assert 'Skipped 2 of 8 records' in (tmp_path / 'log0').read_text()
     assert read_skip_list(tmp_path / 'skipped_records.jsonl') == {'bad0.npz'}

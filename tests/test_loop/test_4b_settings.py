@@ -6,13 +6,10 @@ Only the thresholds on IoU are lowered: no mask of random weights reaches them, 
 """
 
 import copy
-import os
 from contextlib import contextmanager
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -23,6 +20,7 @@ from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.loop.step import Step
 from projects.mask_caption_sft.ops.precision import without_gradient
 from tests.miniature import miniature_batch, miniature_sa2va, miniature_sample
+from tests.two_ranks import run_two_ranks
 
 CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
 #: The least cosine between bf16's gradient and float32's over a group's tensors. Measured: 0.977 to
@@ -188,8 +186,6 @@ def test_the_kl_to_the_start_sees_the_start_under_autocast():
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     torch.manual_seed(rank)
     model = miniature_4b()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -204,13 +200,11 @@ def work(rank: int, folder: str) -> None:
         assert all(torch.isfinite(value).all() for value in logged.values())
         moved.append(any(not torch.equal(before[n], t) for n, t in model.state_dict().items()))
     torch.save((model.state_dict(), before, moved), f'{folder}/rank{rank}.pt')
-    dist.barrier()
-    os._exit(0)  # gloo's own clean-up has been seen to wait for ever
 
 
 @pytest.mark.slow
 def test_two_ranks_update_together_once_in_four_iterations_and_the_teacher_follows(tmp_path):
-    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    run_two_ranks(work, tmp_path)
     (first, before, moved), (second, _, _) = (torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
     assert moved == [False, False, False, True]
     for name, tensor in first.items():

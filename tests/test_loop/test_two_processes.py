@@ -4,12 +4,11 @@ import os
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from projects.mask_caption_sft.datasets import collate_regions
 from tests.miniature import miniature_model, miniature_sample
+from tests.two_ranks import run_two_ranks
 
 
 def samples():
@@ -29,9 +28,6 @@ def outcome(model, module, batch) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    store = f'file://{folder}/store'
-    dist.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
     model = miniature_model().train()
     module = DistributedDataParallel(model, find_unused_parameters=True)
     torch.save(
@@ -41,15 +37,13 @@ def work(rank: int, folder: str) -> None:
     # A rank whose records are all broken still takes part in the backward pass.
     empty = collate_regions([samples()[0]] if rank == 0 else [])['batch']
     model.parse_losses(module(empty, mode='loss'))[0].backward()
-    dist.barrier()
-    os._exit(0)  # gloo's own clean-up has been seen to wait for ever
 
 
 @pytest.fixture(scope='module')
 def outcomes(tmp_path_factory):
     """Of rank 0, of rank 1, and of one process with both samples."""
     folder = tmp_path_factory.mktemp('ranks')
-    mp.spawn(work, args=(str(folder),), nprocs=2)
+    run_two_ranks(work, folder)
     model = miniature_model().train()
     together = outcome(model, model, collate_regions(samples())['batch'])
     return [*(torch.load(folder / f'rank{rank}.pt') for rank in (0, 1)), together]
