@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import transformers
 from mmengine.optim import OptimWrapper
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2ForCausalLM
@@ -105,6 +106,9 @@ def test_a_stored_matrix_that_differs_is_said_once(base, log):
 
 
 def test_transformers_reads_the_same_output_matrix(base, tmp_path, log):
+    """Upstream's transformers ties them as the config says; 5 leaves two that differ apart."""
+    if base.name == 'twice, differing' and int(transformers.__version__.split('.')[0]) >= 5:
+        pytest.skip('transformers 5 does not tie matrices that differ')
     config = json.loads((base / 'config.json').read_text())['llm_config']
     (tmp_path / 'config.json').write_text(json.dumps(config))
     prefix = 'language_model.'
