@@ -5,6 +5,7 @@ import torch
 
 from projects.mask_caption_sft.loop.bridges import SoftTokenBridge, StraightThroughBridge
 from projects.mask_caption_sft.loop.objectives import TeacherIoU
+from projects.mask_caption_sft.loop.signals import read_signals
 from projects.mask_caption_sft.loop.step import Step
 from projects.mask_caption_sft.losses import LossTable
 from projects.mask_caption_sft.sa2va.generation import Sampling
@@ -35,7 +36,7 @@ def test_a_bridge_stands_for_the_words_without_the_end_of_turn(student):
 
 def test_the_log_says_how_often_the_twins_are_not_the_text(student):
     step = step_with(student, 'a red shirt.', '🚀', 'dog', 'zebra')  # "🚀" and "zebra" split after a space
-    TeacherIoU(StraightThroughBridge()).teach(step)
+    read_signals(step)
     assert step.table.averages()['signal/twins_differ_ratio'] == 0.5
 
 

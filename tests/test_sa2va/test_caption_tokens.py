@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from projects.mask_caption_sft.ops import prompts
 from projects.mask_caption_sft.sa2va.text_codec import TextCodec
 from tests.miniature import miniature_batch, miniature_sa2va
+from tests.scripted_writing import writes
 
 #: Captions whose last letters meet the end marker, "<|end|>", in different ways.
 CAPTIONS = [
@@ -68,13 +68,10 @@ def test_what_is_scored_is_what_was_sampled_for_a_thousand_random_captions(model
     for _ in range(1000):
         written = [generator.choice(allowed) for _ in range(generator.randint(0, 12))]
         answer = written + generator.choice(ends)
-        rows.append(torch.tensor([*answer, generator.choice(allowed)]))
+        rows.append([*answer, generator.choice(allowed)])
         expected.append(answer)
-    model.mllm.generate, generate = lambda **_: pad_sequence(rows, batch_first=True), model.mllm.generate
-    try:
-        captions = model.describe(views1, 32)
-    finally:
-        model.mllm.generate = generate
+    with writes(rows):
+        captions = model.describe(views1, 32, num_captions=1000)
     assert captions.has_ended.all()
     assert [row[keep].tolist() for row, keep in zip(captions.ids, captions.mask)] == expected
     some = torch.arange(0, 1000, 100)

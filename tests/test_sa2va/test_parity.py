@@ -50,7 +50,7 @@ def test_pixels_are_identical(case, record):
 
 def test_vision_tokens(case, model, record):
     name, *_, features = case
-    assert_near(model._image_tokens(features)[0], record[f'{name}/vit_embeds'], 2e-5)
+    assert_near(model.image_tokens(features, 0), record[f'{name}/vit_embeds'], 2e-5)
 
 
 def test_mask_logits_and_the_answer(case, model, record):
@@ -70,10 +70,10 @@ def test_caption_logits_with_visual_prompts(case, model, record, number):
     regions = torch.from_numpy(record[f'{key}/regions']).bool()
     cells = visual_prompt_grid(regions, 16, at_least_one=False)
     assert_near(cells.float(), record[f'{key}/prompt_masks'], 0)
-    prompt = model.describe_prompt(model._image_tokens(features)[0], cells)
+    prompt = region_question(model, features, cells)
     assert len(prompt) == len(record[f'{key}/input_ids'])
     answer = torch.from_numpy(record[f'{key}/answer_ids'])
-    hidden = model._run([torch.cat([prompt, model.mllm.get_input_embeddings()(answer)])])[0]
+    hidden = model.states([torch.cat([prompt, model.mllm.get_input_embeddings()(answer)])])[0]
     states = hidden[len(prompt) - 1 : -1]
     assert_near(model.mllm.lm_head(states), record[f'{key}/answer_logits'], 1e-4)
 

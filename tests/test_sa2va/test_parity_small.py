@@ -47,12 +47,12 @@ def assert_near(found, expected, tolerance):
 def states(model, prompt, answer_ids):
     """Hidden states from the last prompt token on."""
     answer = torch.from_numpy(answer_ids)
-    hidden = model._run([torch.cat([prompt, model.mllm.get_input_embeddings()(answer)])])[0]
+    hidden = model.states([torch.cat([prompt, model.mllm.get_input_embeddings()(answer)])])[0]
     return hidden[len(prompt) - 1 :]
 
 
 def test_vision_tokens(model, features, record):
-    assert_near(model._image_tokens(features)[0], record['vit_embeds'], 2e-5)
+    assert_near(model.image_tokens(features, 0), record['vit_embeds'], 2e-5)
 
 
 def test_the_answer_and_the_state_at_seg(model, features, record):

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.sa2va.generation import BanTokens, Sampling
+from projects.mask_caption_sft.sa2va.generation import Sampling
+from projects.mask_caption_sft.sa2va.prompt_pieces import describe_piece
+from projects.mask_caption_sft.sa2va.rollout import _Choice
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from tests.miniature import miniature_batch, miniature_sa2va
+from tests.scripted_writing import writes
 
 
 @pytest.fixture(scope='module')
@@ -85,12 +88,9 @@ def test_no_caption_is_longer_than_it_may_be_and_one_that_is_cut_has_no_end(mode
 def test_the_end_of_turn_is_outside_the_caption_s_length(model, views1):
     """A caption of exactly the longest length still ends, if the model ends it there."""
     end = model.text.end_ids
-    generate, words = model.mllm.generate, model.text.encode('red circle')
-    model.mllm.generate = lambda **settings: torch.tensor([[*words, *end]])[:, : settings['max_new_tokens']]
-    try:
+    words = model.text.encode('red circle')
+    with writes([[*words, *end]]):
         written = model.describe(views1[rows(0)], len(words))
-    finally:
-        model.mllm.generate = generate
     assert written.texts == ['red circle']
     assert written.has_ended.tolist() == [True]
     assert written.ids.tolist() == [[*words, *end]]
@@ -100,13 +100,8 @@ def test_captions_come_greedy_ones_first_then_candidate_by_candidate(model, view
     written = model.describe(views1, 6, num_captions=3)
     assert len(written) == 3 * len(views1)
     assert written.texts[: len(views1)] == captions.texts
-    scripted = iter([[[1], [2], [3]], [[11], [12], [21], [22], [31], [32]]])  # generate: region by region
-    generate = model.mllm.generate
-    model.mllm.generate = lambda **_: torch.tensor(next(scripted))
-    try:
+    with writes([[1], [11], [12], [2], [21], [22], [3], [31], [32]], num_regions=3):
         ordered = model.describe(views1, 1, num_captions=3)
-    finally:
-        model.mllm.generate = generate
     assert ordered.ids[:, 0].tolist() == [1, 2, 3, 11, 21, 31, 12, 22, 32]
 
 
@@ -125,13 +120,14 @@ def test_settings_of_sampling_that_mean_nothing_are_refused(wrong):
 
 
 def test_attempts_at_special_tokens_count_up_to_the_step_that_ended_the_caption():
-    ban = BanTokens(torch.tensor([5]), 2)
+    choose = _Choice(Sampling(), torch.tensor([5]))
     favourites = [(5, 5), (1, 5), (5, 5)]
     for pair in favourites:
-        scores = torch.zeros(2, 6)
-        scores[0, pair[0]] = scores[1, pair[1]] = 1.0
-        assert (ban(None, scores)[:, 5] == -torch.inf).all()
-    assert ban.count(torch.tensor([1, 0])).tolist() == [1, 1]  # steps 0 and 1; step 0
+        logits = torch.zeros(1, 2, 6)
+        logits[0, 0, pair[0]] = logits[0, 1, pair[1]] = 9.0
+        assert (choose(logits) != 5).all()
+    counted = choose.count_attempts(torch.tensor([[1], [0]]))  # captions of one token and of none
+    assert counted.tolist() == [1, 1]  # steps 0 and 1; step 0
 
 
 def test_prompt_and_caption_must_fit_the_context(model, views1):
@@ -141,10 +137,10 @@ def test_prompt_and_caption_must_fit_the_context(model, views1):
 
 @pytest.mark.parametrize('cells', [[[1, 0], [0, 0]], [[1, 1], [0, 1]], [[1, 1], [1, 1]]])
 def test_the_prompt_holds_one_token_per_marked_cell(model, views1, cells):
-    tokens = model._image_tokens(views1.features)[0]
+    tokens = model.image_tokens(views1.features, 0)
     marked = torch.tensor([cells]).bool()
     one_cell = torch.tensor([[[1, 0], [0, 0]]]).bool()
-    lengths = [len(model.describe_prompt(tokens, grid)) for grid in (marked, one_cell)]
+    lengths = [len(describe_piece(model, tokens, grid)) for grid in (marked, one_cell)]
     assert lengths[0] - lengths[1] == marked.sum() - 1
 
 
@@ -162,10 +158,10 @@ def test_exactly_one_seg_token_prompts_the_mask_decoder_per_expression(model, vi
 
 
 def test_seg_is_found_by_its_id_not_by_its_text(model):
-    assert model._seg_offset(torch.tensor([5, model.text.seg_token_id, 7])) == 1
+    assert model.text.position_of_seg([5, model.text.seg_token_id, 7]) == 1
     for answer in ([5, 7], [model.text.seg_token_id] * 2):
         with pytest.raises(ValueError, match=r'tokens; exactly one is needed'):
-            model._seg_offset(torch.tensor(answer))
+            model.text.position_of_seg(answer)
 
 
 def test_an_expression_with_a_special_token_is_refused(model):

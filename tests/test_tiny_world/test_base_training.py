@@ -17,9 +17,9 @@ def trainer(**kwargs) -> Sa2VABaseTraining:
 def test_image_tokens_come_after_the_first_phase_and_at_first_every_other_time():
     model = trainer(text_only_iters=2, mixed_iters=4)
     seen = []
-    segment = model.student.segment
-    model.student.segment = lambda *a, with_image_tokens, **k: (
-        seen.append(with_image_tokens) or segment(*a, with_image_tokens=with_image_tokens, **k)
+    ask = model.student.ask
+    model.student.ask = lambda features, show_images=None: (
+        ask(features) if show_images is None else seen.append(show_images) or ask(features, None, show_images)
     )
     batch = miniature_batch(['the red circle', 'the star'])
     names = [set(model.loss(batch)) for _ in range(9)]

@@ -91,18 +91,20 @@ class MaskCaptionSFT(BaseModel):
         """Weighted losses (``loss_*``) and values to log, for one batch.
 
         The student describes the regions without an expression, the segmenter finds them again
-        from the captions, and each objective teaches what it can from that.
+        from the captions, and each objective teaches what it can from that. What the objectives ask the
+        student is answered in one pass.
         """
         table = LossTable(graph=next(self.student.text_hidden_fcs.parameters()).sum() * 0.0)
         batch = batch if self._describes() else batch.with_expressions()
         if len(batch):
             step = Step(
                 self.student, self.segmenter, batch, table, self.segmentation_losses,
-                self.max_caption_len, self._captions_per_region(), self.sampling,
+                self.max_caption_len, self._captions_per_region(), self.sampling, self.is_signal_iter(),
             )  # fmt: skip
-            for objective in self.objectives.values():
-                if len(step.views1) or not objective.needs_captions:
-                    objective.teach(step)
+            active = [o for o in self.objectives.values() if len(step.views1) or not o.needs_captions]
+            asked = [objective.ask(step) for objective in active]
+            for objective, answers in zip(active, asked):
+                objective.teach(step, answers)
             if len(step.views1) and self.is_signal_iter():
                 read_signals(step)
         return table.averages()

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..ops.controls import other_regions
 from ..ops.precision import without_gradient
 from ..sa2va.answer import segment_as_written
+from ..sa2va.prefix import Prefix
 from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionBatch, RegionPrediction, RegionViews, TextEmbeds
 
@@ -57,14 +58,15 @@ def predict_regions(
     if len(batch) == 0:
         return []
     views1, views2 = model.look(batch)
-    captions = _describe(model, views1, max_caption_len)
+    prefix = model.read(views1.features)
+    captions = _describe(model, views1, max_caption_len, prefix)
     predictions = _with_ground_truth(batch, captions.texts, answers)
     questions = [
         *_questions_about_captions(model, batch, views1, views2, captions.texts),
         *_questions_about_expressions(model, batch, views2),
     ]
     for question in questions:
-        masks = _find_masks(model, question, answers)
+        masks = _find_masks(model, question, answers, prefix)
         for row, mask, target in zip(question.rows.tolist(), masks, question.targets):
             predictions[row].masks[question.name] = torch.zeros_like(target) if mask is None else mask
             if mask is None:
@@ -139,26 +141,30 @@ def _take(masks: list[Tensor], rows: Tensor) -> list[Tensor]:
     return [masks[row] for row in rows.tolist()]
 
 
-def _describe(model: Sa2VA, views: RegionViews, max_caption_len: int) -> Captions:
+def _describe(model: Sa2VA, views: RegionViews, max_caption_len: int, prefix: Prefix) -> Captions:
     rows = torch.arange(len(views), device=views.image_index.device)
-    parts = [model.describe(views[some], max_caption_len) for some in rows.split(REGIONS_AT_ONCE)]
+    parts = [
+        model.describe(views[some], max_caption_len, prefix=prefix) for some in rows.split(REGIONS_AT_ONCE)
+    ]
     return reduce(Captions.cat, parts)
 
 
-def _find_masks(model: Sa2VA, question: _Question, answers: str) -> Iterator[Tensor | None]:
+def _find_masks(model: Sa2VA, question: _Question, answers: str, prefix: Prefix) -> Iterator[Tensor | None]:
     """The mask of each text, at its target's size; None where the model wrote no ``[SEG]``."""
     targets = iter(question.targets)
     for some in torch.arange(len(question.rows), device=question.rows.device).split(REGIONS_AT_ONCE):
         if len(some):
-            logits, has_seg = _segment(model, question.views[some], question.texts[some], answers)
+            logits, has_seg = _segment(model, question.views[some], question.texts[some], answers, prefix)
             for row, target in zip(range(len(some)), targets):
                 mask = upsample_mask(logits[row], model.grounding_size, target.shape[-2:])
                 yield mask if has_seg[row] else None
 
 
-def _segment(model: Sa2VA, views: RegionViews, texts: TextEmbeds, answers: str) -> tuple[Tensor, list[bool]]:
+def _segment(
+    model: Sa2VA, views: RegionViews, texts: TextEmbeds, answers: str, prefix: Prefix
+) -> tuple[Tensor, list[bool]]:
     """Mask logits ``[R, h, w]``, and for which of the texts there is a ``[SEG]``."""
     if answers == 'given':
-        return model.segment(views, texts).mask_logits, [True] * len(texts)
-    found = segment_as_written(model, views, texts)
+        return model.segment(views, texts, prefix).mask_logits, [True] * len(texts)
+    found = segment_as_written(model, views, texts, prefix=prefix)
     return found.mask_logits, found.has_seg.tolist()

@@ -9,23 +9,33 @@ from ..ops.controls import other_regions
 from ..ops.mask import mask_iou
 from ..ops.precision import without_gradient
 from ..ops.text import distinct_ratio
+from ..sa2va.prefix import Prefix
 from ..sa2va.sa2va import Sa2VA
-from ..structures import Captions, RegionViews, TextEmbeds
+from ..structures import Captions, RegionViews, Segmentation
+from .objectives.teacher_iou import token_twins
 from .step import Step
 
 
 @without_gradient()
 def read_signals(step: Step) -> None:
     """Log the controls and statistics of one batch's greedy captions."""
-    controls = caption_controls(step.segmenter, step.views1, step.views2, step.captions)
+    with step.segmenter.without_recomputation():
+        controls = caption_controls(
+            step.segmenter, step.views1, step.views2, step.captions, step.segmenter_prefix
+        )
     for name, values in controls.items():
         step.table.log(f'signal/{name}', values)
+    step.table.log('signal/twins_differ_ratio', twins_differ(step))
     for name, value in caption_statistics(step.captions).items():
         step.table.log(f'signal/{name}', value)
 
 
 def caption_controls(
-    segmenter: Sa2VA, views1: RegionViews, views2: RegionViews, captions: Captions
+    segmenter: Sa2VA,
+    views1: RegionViews,
+    views2: RegionViews,
+    captions: Captions,
+    prefix: Prefix | None = None,
 ) -> dict[str, Tensor]:
     """IoU from the written captions, and from texts that should not work.
 
@@ -33,6 +43,7 @@ def caption_controls(
         segmenter: The model that reads the captions.
         views1, views2: R regions in both views, with their masks.
         captions: R written captions.
+        prefix: What the segmenter has read of the images.
 
     Returns:
         ``[N]`` IoU by control: ``caption_iou`` (second view), ``same_view_iou``, ``shuffled_iou`` (the
@@ -48,12 +59,23 @@ def caption_controls(
     }
     if (others >= 0).all():
         cases['shuffled_iou'] = (views2, texts[others])
-    return {name: _iou(segmenter, views, texts) for name, (views, texts) in cases.items()}
+    questions = segmenter.ask(views2.features, prefix)
+    asked = {name: (views, questions.segment(views, texts)) for name, (views, texts) in cases.items()}
+    return {name: _iou(masks(), views) for name, (views, masks) in asked.items()}
 
 
-def _iou(segmenter: Sa2VA, views: RegionViews, texts: TextEmbeds) -> Tensor:
+def _iou(result: Segmentation, views: RegionViews) -> Tensor:
     assert views.masks is not None
-    return mask_iou(segmenter.segment(views, texts).mask_logits > 0, views.masks)
+    return mask_iou(result.mask_logits > 0, views.masks)
+
+
+def twins_differ(step: Step) -> Tensor:
+    """``[W]``: 1 where the tokens that a bridge stands for are not those of the caption's text."""
+    captions = step.captions
+    read = token_twins(step, captions.ids.shape[1]).read(captions.ids)
+    mapped = [row[keep].tolist() for row, keep in zip(read, captions.in_caption)]
+    written = step.segmenter.text.encode_captions(captions.texts)
+    return torch.tensor([float(a != b) for a, b in zip(mapped, written)])
 
 
 def caption_statistics(captions: Captions) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """One batch on its way through the loop: what the objectives share."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -9,8 +10,10 @@ from ..losses import LossTable
 from ..ops.mask import mask_iou
 from ..ops.precision import without_gradient
 from ..sa2va.generation import Sampling
+from ..sa2va.prefix import Prefix
+from ..sa2va.questions import Questions
 from ..sa2va.sa2va import Sa2VA
-from ..structures import CaptionLogits, Captions, RegionBatch, RegionViews, TextEmbeds
+from ..structures import CaptionLogits, Captions, RegionBatch, Segmentation, TextEmbeds
 from .segmentation_losses import SegmentationLosses
 
 
@@ -28,6 +31,7 @@ class Step:
         max_caption_len: The most tokens of a caption.
         num_captions: K, captions written per described region: a greedy one, the rest sampled.
         sampling: How the others are sampled.
+        segment_first: Whether anything is segmented in first views too.
 
     Attributes:
         views1, views2: Both views of the W described regions.
@@ -46,13 +50,15 @@ class Step:
         max_caption_len: int,
         num_captions: int,
         sampling: Sampling,
+        segment_first: bool = True,
     ) -> None:
         self.student, self.segmenter, self.table = student, segmenter, table
         self.segmentation_losses = segmentation_losses
         self.max_caption_len, self.num_captions, self.sampling = max_caption_len, num_captions, sampling
         described = [row for row, text in enumerate(batch.expressions) if text is None]
         spoken = [row for row, text in enumerate(batch.expressions) if text is not None]
-        both1, both2 = student.look(batch)
+        both1, both2 = student.look(batch, segment_first)
+        self.features = both1.features
         rows = torch.tensor(described, dtype=torch.long, device=batch.image_index1.device)
         self.views1, self.views2 = both1[rows], both2[rows]
         rows = torch.tensor(spoken, dtype=torch.long, device=batch.image_index1.device)
@@ -61,10 +67,31 @@ class Step:
         self.datasets = [batch.datasets[row] for row in described]
         self.spoken_datasets = [batch.datasets[row] for row in spoken]
 
+    # ------------------------------------------------------------------ what the two have read
+
+    @cached_property
+    def student_prefix(self) -> Prefix:
+        """What the student has read of the images, without gradient."""
+        return self.student.read(self.features)
+
+    @cached_property
+    def segmenter_prefix(self) -> Prefix:
+        """What the segmenter has read of them."""
+        return self.student_prefix if self.segmenter is self.student else self.segmenter.read(self.features)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """What the student is asked with gradient, by all objectives together."""
+        return self.student.ask(self.features)
+
+    # ------------------------------------------------------------------ captions
+
     @cached_property
     def candidates(self) -> Captions:
         """K * W captions: the greedy ones of all regions, then the sampled ones, without gradient."""
-        return self.student.describe(self.views1, self.max_caption_len, self.num_captions, self.sampling)
+        return self.student.describe(
+            self.views1, self.max_caption_len, self.num_captions, self.sampling, self.student_prefix
+        )
 
     @cached_property
     def captions(self) -> Captions:
@@ -72,9 +99,11 @@ class Step:
         return self.candidates[torch.arange(len(self.views1), device=self.views1.image_index.device)]
 
     @cached_property
-    def scores(self) -> CaptionLogits:
-        """The student's scores of the greedy captions, with gradient."""
-        return self.student.score(self.views1, self.captions)
+    def greedy_scores(self) -> Callable[[], CaptionLogits]:
+        """Gives the student's scores of the greedy captions, with gradient; asked when first mentioned."""
+        return self.questions.score(self.views1, self.captions)
+
+    # ------------------------------------------------------------------ masks
 
     @cached_property
     @without_gradient()
@@ -93,16 +122,19 @@ class Step:
     def _iou_of(self, rows: Tensor, texts: TextEmbeds) -> Tensor:
         views = self.views2[rows]
         assert views.masks is not None
-        return mask_iou(self.segmenter.segment(views, texts).mask_logits > 0, views.masks)
+        with self.segmenter.without_recomputation():
+            result = self.segmenter.segment(views, texts, self.segmenter_prefix)
+        return mask_iou(result.mask_logits > 0, views.masks)
 
     @property
     def greedy_iou(self) -> Tensor:
         """``[W]``: IoU from the greedy captions."""
         return self.candidate_iou[0]
 
-    def segment_as_student(
-        self, views: RegionViews, texts: TextEmbeds, datasets: list[str], iou_weight: float = 0.0
-    ) -> None:
-        """Teach the student's segmenter the masks of N regions from N texts."""
-        result = self.student.segment(views, texts)
-        self.segmentation_losses.teach(self.table, result, views, datasets, iou_weight)
+    def segment_with_gradient(self, texts: TextEmbeds) -> Segmentation:
+        """The segmenter's masks of W texts in view 2, with gradient to the texts.
+
+        A student that segments is in training too: it reads the images with gradient.
+        """
+        prefix = None if self.segmenter is self.student else self.segmenter_prefix
+        return self.segmenter.segment(self.views2, texts, prefix)

@@ -9,8 +9,8 @@ from ..sa2va.sa2va import Sa2VA
 def build_teacher(student: Sa2VA) -> Sa2VA:
     """A copy that shares every frozen tensor with the student and owns the trained ones.
 
-    It is a module of its own, so that activation checkpointing recomputes with
-    the teacher's weights. It is in eval mode and its weights take no gradient;
+    It is a module of its own, so that the student's activation checkpointing recomputes with
+    the student's weights. It is in eval mode and its weights take no gradient;
     gradients pass through its activations.
 
     Args:
@@ -22,4 +22,7 @@ def build_teacher(student: Sa2VA) -> Sa2VA:
     # deepcopy takes an object it finds in the memo instead of copying it.
     memo: dict[int, Any] = {id(item): item for item in shared}
     memo[id(student.start_weights)] = None
-    return deepcopy(student, memo).freeze().eval()
+    teacher = deepcopy(student, memo).freeze()
+    # It reads images without gradient and what is said about them is short: nothing is worth recomputing.
+    teacher.activation_checkpointing = False
+    return teacher.eval()

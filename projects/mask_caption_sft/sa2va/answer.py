@@ -16,6 +16,8 @@ from ..ops.precision import without_gradient
 from ..structures import ImageFeatures, RegionViews, Segmentation, TextEmbeds
 from .generation import EndOfTurn
 from .grounding import best_candidate, decode_masks
+from .prefix import Prefix
+from .prompt_pieces import describe_piece, image_piece
 from .rollout import pad_prompts
 from .sa2va import Sa2VA
 
@@ -61,7 +63,7 @@ def free_question(model: Sa2VA, features: ImageFeatures, words: str) -> Tensor:
     return torch.cat(
         [
             model.embed_text(model.text.template.before_input + prompts.IMG_START),
-            model._image_tokens(features)[0].flatten(0, 1),
+            model.image_tokens(features, 0).flatten(0, 1),
             model.embed_text(prompts.IMG_END + words + model.text.template.before_answer),
         ]
     )
@@ -79,7 +81,8 @@ def segment_question(model: Sa2VA, features: ImageFeatures, expression: str) -> 
 
 def region_question(model: Sa2VA, features: ImageFeatures, visual_prompts: Tensor, region: int = 1) -> Tensor:
     """Embedded prompt that asks for a description of one of the regions ``[N, g, g]`` of the first image."""
-    return model.describe_prompt(model._image_tokens(features)[0], visual_prompts, region)
+    tokens = model.image_tokens(features, 0)
+    return torch.cat([image_piece(model, tokens), describe_piece(model, tokens, visual_prompts, region)])
 
 
 @without_gradient()
@@ -102,7 +105,11 @@ def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens
 
 @without_gradient()
 def segment_as_written(
-    model: Sa2VA, views: RegionViews, texts: TextEmbeds, max_answer_len: int = MAX_ANSWER_LEN
+    model: Sa2VA,
+    views: RegionViews,
+    texts: TextEmbeds,
+    max_answer_len: int = MAX_ANSWER_LEN,
+    prefix: Prefix | None = None,
 ) -> WrittenMasks:
     """Masks of R texts as upstream's evaluation finds them, from what the model writes greedily.
 
@@ -112,10 +119,10 @@ def segment_as_written(
     The other texts are asked again, and the answer is written token by token.
 
     Args:
-        model, views, texts: As for :meth:`Sa2VA.segment`.
+        model, views, texts, prefix: As for :meth:`Sa2VA.segment`.
         max_answer_len: Tokens after which an answer without ``[SEG]`` is given up.
     """
-    given = model.segment(views, texts)
+    given = model.segment(views, texts, prefix)
     as_given = would_be_written(given, model.text.seg_token_id)
     found = WrittenMasks(given.mask_logits, as_given.clone(), as_given)
     rows = (~as_given).nonzero()[:, 0]
@@ -151,7 +158,7 @@ def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> lis
         max_new_tokens: The most tokens of an answer; the context may set a lower limit.
     """
     embeds, mask = pad_prompts(questions)
-    with model._writing():
+    with model.without_recomputation():
         rows: Any = model.mllm.generate(
             inputs_embeds=embeds,
             attention_mask=mask.long(),
@@ -174,7 +181,7 @@ def _until_seg(model: Sa2VA, token_ids: Tensor) -> Tensor | None:
 
 def _states(model: Sa2VA, questions: Sequence[Tensor], answers: Sequence[Tensor]) -> list[Tensor]:
     """The last hidden states ``[T, D]`` at the tokens of each answer, in one pass."""
-    hidden = model._run([torch.cat([q, model.embed_ids(a)]) for q, a in zip(questions, answers)])
+    hidden = model.states([torch.cat([q, model.embed_ids(a)]) for q, a in zip(questions, answers)])
     return [row[len(q) : len(q) + len(a)] for row, q, a in zip(hidden, questions, answers)]
 
 
@@ -184,5 +191,6 @@ def _masks(model: Sa2VA, views: RegionViews, seg_states: Tensor) -> Tensor:
         side = model.grounding_size // 4
         return seg_states.new_zeros(0, side, side)
     embeds = model.text_hidden_fcs(seg_states)
-    candidates = decode_masks(model.grounding_encoder, views.features.grounding, views.image_index, embeds)
+    rows = views.features.grounding_rows(views.image_index)
+    candidates = decode_masks(model.grounding_encoder, views.features.grounding, rows, embeds)
     return best_candidate(*candidates)[0]

@@ -1,15 +1,19 @@
-"""What constrains the student's writing: tokens it may not use, and where it stops."""
+"""How an answer is written: what is drawn, and where it stops."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, StoppingCriteria
+from transformers import (
+    LogitsProcessorList,
+    StoppingCriteria,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from .text_codec import TextCodec
-
-#: The marker's letters are within the last so many tokens once it has been written.
-_MARKER_WINDOW = 12
 
 
 @dataclass(frozen=True)
@@ -32,40 +36,32 @@ class Sampling:
                 f'{self}: temperature must be positive, top_k at least 0 (0 takes all), top_p in (0, 1].'
             )
 
+    def draw(self, logits: Tensor) -> Tensor:
+        """One token ``[...]`` from each distribution of ``[..., V]`` logits; -inf is never drawn."""
+        rows = logits.flatten(0, -2)
+        if not len(rows):
+            return torch.zeros(logits.shape[:-1], dtype=torch.long, device=logits.device)
+        written: Any = rows.new_zeros(len(rows), 0, dtype=torch.long)  # the warpers do not look at it
+        shaped = self._warpers()(written, rows)
+        return shaped.softmax(-1).multinomial(1).view(logits.shape[:-1])
 
-class BanTokens(LogitsProcessor):
-    """Makes special tokens impossible to write, and counts how often one was the favourite.
-
-    Args:
-        banned_ids: ``[B]`` long.
-        num_rows: Captions written at once.
-    """
-
-    def __init__(self, banned_ids: Tensor, num_rows: int) -> None:
-        self.banned_ids = banned_ids
-        self.attempts = torch.zeros(0, num_rows, dtype=torch.bool, device=banned_ids.device)
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        attempt = torch.isin(scores.argmax(-1), self.banned_ids)
-        self.attempts = torch.cat([self.attempts, attempt[None]])
-        return scores.index_fill(-1, self.banned_ids, -torch.inf)
-
-    def count(self, caption_lens: Tensor) -> Tensor:
-        """``[R]`` long: attempts in each caption and at the step that ended it."""
-        steps = torch.arange(len(self.attempts), device=self.attempts.device)
-        return (self.attempts & (steps[:, None] <= caption_lens)).sum(0)
+    def _warpers(self) -> Any:
+        warpers = LogitsProcessorList()
+        if self.temperature != 1:
+            warpers.append(TemperatureLogitsWarper(float(self.temperature)))
+        if self.top_k:
+            warpers.append(TopKLogitsWarper(self.top_k))
+        if self.top_p < 1:
+            warpers.append(TopPLogitsWarper(self.top_p))
+        return warpers
 
 
 class EndOfTurn(StoppingCriteria):
-    """Stops an answer once it holds the end-of-turn marker, or at the end of sequence.
-
-    The marker is compared as text: in the real tokenizer it is several tokens,
-    whose split depends on what stands before it.
-    """
+    """Stops an answer once it has ended."""
 
     def __init__(self, text: TextCodec) -> None:
         self.text = text
 
     def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
-        tails = input_ids[:, -_MARKER_WINDOW:].tolist()
-        return torch.tensor([self.text.find_end(tail).has_ended for tail in tails], device=input_ids.device)
+        ended = [self.text.has_ended(row) for row in input_ids.tolist()]
+        return torch.tensor(ended, device=input_ids.device)

@@ -42,7 +42,7 @@ def decode_masks(
     Args:
         grounding_encoder: SAM 2.
         grounding: FPN levels of I images, see :func:`encode_pixels`.
-        image_index: ``[R]`` long, the image of each embedding.
+        image_index: ``[R]`` long, the row of ``grounding`` for each embedding.
         seg_embeds: ``[R, C]``.
 
     Returns:

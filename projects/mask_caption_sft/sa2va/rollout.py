@@ -1,32 +1,39 @@
-"""Captions written token by token: the greedy one of each region, and sampled ones."""
+"""Captions written token by token: the greedy one of each region, and sampled ones beside it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import InternVLForConditionalGeneration, LogitsProcessorList, StoppingCriteriaList
 
-from ..structures import Captions
-from .generation import BanTokens, EndOfTurn, Sampling
-from .text_codec import TextCodec
+from ..structures import Captions, RegionViews
+from .generation import Sampling
+from .prefix import Prefix, as_attention_reads
+from .prompt_forest import KeysValues, PromptForest
+from .prompt_pieces import describe_piece
+
+if TYPE_CHECKING:
+    from .sa2va import Sa2VA
 
 
 def write_captions(
-    mllm: InternVLForConditionalGeneration,
-    text: TextCodec,
-    prompt_list: Sequence[Tensor],
+    model: 'Sa2VA',
+    views: RegionViews,
+    prefix: Prefix,
     max_caption_len: int,
     num_captions: int,
     sampling: Sampling,
 ) -> Captions:
-    """The greedy captions of R prompts, followed by ``num_captions - 1`` sampled ones of each.
+    """The greedy captions of R regions, followed by ``num_captions - 1`` sampled ones of each.
+
+    All captions are written in one loop. What a region's captions share, its prompt, is read once and kept
+    once: they are branches behind it, as in :class:`PromptForest`, and each step appends a token to each.
 
     Args:
-        mllm: In eval mode.
-        text: Its tokenizer and template.
-        prompt_list: R embedded prompts ``[L, D]``.
+        model: In eval mode, without recomputation.
+        views: The regions with their visual prompts.
+        prefix: What the model has read of their images.
         max_caption_len: The most tokens of a caption; the end of turn comes on top.
         num_captions: K.
         sampling: How all but the greedy captions are sampled.
@@ -34,44 +41,144 @@ def write_captions(
     Returns:
         K * R captions: all regions' first ones, then all regions' second ones, and so on.
     """
-    greedy = _write(mllm, text, prompt_list, max_caption_len, 1, {'do_sample': False})
-    if num_captions == 1:
-        return greedy
-    settings = dict(
-        do_sample=True, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p
-    )
-    sampled = _write(mllm, text, prompt_list, max_caption_len, num_captions - 1, settings)
-    by_region = torch.arange(len(sampled), device=sampled.ids.device).view(len(greedy), num_captions - 1)
-    return greedy.cat(sampled[by_region.t().flatten()])
-
-
-def _write(
-    mllm: InternVLForConditionalGeneration,
-    text: TextCodec,
-    prompt_list: Sequence[Tensor],
-    max_caption_len: int,
-    num_captions: int,
-    settings: dict[str, Any],
-) -> Captions:
-    """``num_captions`` of each prompt, the captions of one prompt one after the other."""
-    embeds, mask = pad_prompts(prompt_list)
-    banned = torch.tensor(text.banned_token_ids, device=embeds.device)
-    ban = BanTokens(banned, len(prompt_list) * num_captions)
-    rows: Any = mllm.generate(
-        inputs_embeds=embeds,
-        attention_mask=mask.long(),
-        max_new_tokens=max_caption_len + len(text.end_ids),
-        num_return_sequences=num_captions,
-        **settings,
-        use_cache=True,
-        eos_token_id=None,
-        pad_token_id=text.tokenizer.pad_token_id,
-        logits_processor=LogitsProcessorList([ban]),
-        stopping_criteria=StoppingCriteriaList([EndOfTurn(text)]),
-    )
-    captions = text.captions(rows.tolist(), max_caption_len).to(embeds.device)
-    captions.num_banned = ban.count(captions.in_caption.sum(1))
+    max_len = max_caption_len + len(model.text.end_ids)
+    last_states, questions = _read_questions(model, views, prefix, max_len)
+    writing = _Branches(questions, num_captions, max_len)
+    choose = _Choice(sampling, torch.tensor(model.text.banned_token_ids, device=last_states.device))
+    states = last_states[:, None].expand(-1, num_captions, -1)
+    rows: list[list[int]] = [[] for _ in range(num_captions * len(views))]
+    unfinished = rows
+    for step in range(max_len):
+        tokens = choose(model.mllm.lm_head(states))
+        for row, token_id in zip(rows, tokens.t().flatten().tolist()):
+            row.append(token_id)
+        unfinished = [row for row in unfinished if not model.text.has_ended(row)]
+        if step + 1 == max_len or not unfinished:
+            break
+        states = writing.step(model, tokens, step)
+    captions = model.text.captions(rows, max_caption_len).to(last_states.device)
+    captions.num_banned = choose.count_attempts(captions.in_caption.sum(1).view(num_captions, -1))
     return captions
+
+
+def _read_questions(
+    model: 'Sa2VA', views: RegionViews, prefix: Prefix, max_len: int
+) -> tuple[Tensor, list[tuple[KeysValues, KeysValues]]]:
+    """The last state ``[R, D]`` of each region's prompt, and what attention keeps of image and question."""
+    assert views.visual_prompts is not None
+    images = views.image_index.tolist()
+    prefix.read(images)
+    forest = PromptForest()
+    roots = {image: forest.known_root(prefix[image]) for image in sorted(set(images))}
+    numbers = [
+        forest.add(describe_piece(model, prefix.tokens(image), cells[None]), after=roots[image])
+        for image, cells in zip(images, views.visual_prompts)
+    ]
+    model.check_context(forest.longest_prompt(), max_len)
+    states, kept = forest.run_and_keep(model.language_model)
+    last = torch.stack([states[number][-1] for number in numbers])
+    return last, [(prefix[image], as_attention_reads(kept[n])) for image, n in zip(images, numbers)]
+
+
+class _Branches:
+    """K unfinished captions behind each of R prompts, and the cache that they write into.
+
+    A row of the cache holds a prompt, padding up to the longest prompt, and ``max_len`` slots per branch.
+
+    Args:
+        prompts: Keys and values of image and question of each of R regions.
+        num_branches: K.
+        max_len: The most tokens of a branch.
+    """
+
+    def __init__(
+        self, prompts: Sequence[tuple[KeysValues, KeysValues]], num_branches: int, max_len: int
+    ) -> None:
+        first_keys = prompts[0][0].layers[0][0]
+        self.device, self.max_len = first_keys.device, max_len
+        lengths = [len(image) + len(question) for image, question in prompts]
+        self.prompt_lens = torch.tensor(lengths, device=self.device)
+        self.first_slot = max(lengths) + max_len * torch.arange(num_branches, device=self.device)
+        self.cache = _SlotCache(prompts, max(lengths) + max_len * num_branches)
+        slots = torch.arange(self.cache.num_slots, device=self.device)
+        branch_of = (slots - max(lengths)).div(max_len, rounding_mode='floor')
+        branches = torch.arange(num_branches, device=self.device)
+        #: ``[R, 1, slots]`` and ``[K, slots]`` bool: slots of the prompt, and of the branch.
+        self._in_prompt = slots < self.prompt_lens[:, None, None]
+        self._in_branch = branch_of == branches[:, None]
+
+    def step(self, model: 'Sa2VA', tokens: Tensor, step: int) -> Tensor:
+        """Append token ``step`` of each caption, ``[R, K]``; the states ``[R, K, D]`` predict the next."""
+        slots = self.first_slot + step
+        order = torch.arange(self.cache.num_slots, device=self.device)
+        visible = self._in_prompt | (self._in_branch & (order <= slots[:, None]))
+        self.cache.slots = slots
+        return model.language_model(
+            inputs_embeds=model.embed_ids(tokens),
+            attention_mask=visible[:, None],
+            position_ids=(self.prompt_lens[:, None] + step).expand_as(tokens),
+            past_key_values=self.cache,
+            use_cache=True,
+        ).last_hidden_state
+
+
+class _SlotCache:
+    """Keys and values ``[R, heads, slots, width]`` of each layer in memory that stays where it is.
+
+    The part of transformers' ``Cache`` that a layer calls. Its own caches append to the end of every row;
+    here each of K tokens goes to a slot of its branch.
+    """
+
+    def __init__(self, prompts: Sequence[tuple[KeysValues, KeysValues]], num_slots: int) -> None:
+        self.num_slots = num_slots
+        self.slots: Tensor
+        self._layers = [
+            tuple(self._lay_out([part[side] for part in parts], num_slots) for side in (0, 1))
+            for parts in zip(*(image.cat(question).layers for image, question in prompts))
+        ]
+
+    @staticmethod
+    def _lay_out(rows: Sequence[Tensor], num_slots: int) -> Tensor:
+        _, heads, _, width = rows[0].shape
+        laid = rows[0].new_zeros(len(rows), heads, num_slots, width)
+        for row, tensor in zip(laid, rows):
+            row[:, : tensor.shape[2]] = tensor[0]
+        return laid
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """How many slots there are; positions and mask are given, so that nothing is derived from it."""
+        return self.num_slots
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        """Write K new tokens' keys and values into their slots; all of the layer's."""
+        all_keys, all_values = self._layers[layer_idx]
+        all_keys.index_copy_(2, self.slots, keys.to(all_keys.dtype))
+        all_values.index_copy_(2, self.slots, values.to(all_values.dtype))
+        return all_keys, all_values
+
+
+class _Choice:
+    """The next token of each caption: the likeliest for the first of a region, drawn for the others.
+
+    Special tokens cannot be written; how often one was the favourite is counted.
+    """
+
+    def __init__(self, sampling: Sampling, banned_ids: Tensor) -> None:
+        self.sampling, self.banned_ids = sampling, banned_ids
+        self._attempts: list[Tensor] = []
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """``[R, K, V]`` logits -> ``[R, K]`` ids."""
+        logits = logits.float()
+        self._attempts.append(torch.isin(logits.argmax(-1), self.banned_ids))
+        logits = logits.index_fill(-1, self.banned_ids, -torch.inf)
+        return torch.cat([logits[:, :1].argmax(-1), self.sampling.draw(logits[:, 1:])], dim=1)
+
+    def count_attempts(self, caption_lens: Tensor) -> Tensor:
+        """``[K * R]`` long: attempts in captions of ``[K, R]`` tokens and at the steps that ended them."""
+        attempts = torch.stack(self._attempts).transpose(1, 2)
+        steps = torch.arange(len(attempts), device=attempts.device)[:, None, None]
+        return (attempts & (steps <= caption_lens)).sum(0).flatten()
 
 
 def pad_prompts(prompt_list: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,6 @@ from ..checkpoints.trained_tensors import LORA_TARGETS
 from ..ops import prompts
 from ..ops.mask import resize_masks
 from ..ops.precision import without_gradient
-from ..ops.xtuner_parts import IGNORE_INDEX
 from ..structures import (
     CaptionLogits,
     Captions,
@@ -32,7 +31,11 @@ from ..structures import (
 from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs
 from .base_sizes import base_sizes
 from .generation import Sampling
-from .grounding import best_candidate, decode_masks, encode_pixels, normalize_pixels
+from .grounding import encode_pixels, normalize_pixels
+from .prefix import Prefix
+from .prompt_forest import PromptForest
+from .prompt_pieces import describe_piece, image_piece, segment_piece
+from .questions import Questions
 from .rollout import write_captions
 from .start_weights import StartWeights, adapters_of
 from .text_codec import TextCodec
@@ -142,6 +145,11 @@ class Sa2VA(nn.Module):
         return self.mllm.get_input_embeddings().weight
 
     @property
+    def language_model(self) -> Any:
+        """The transformer, from embeddings to the last hidden states."""
+        return self.mllm.model.language_model
+
+    @property
     def projector(self) -> nn.Module:
         return self.mllm.model.multi_modal_projector
 
@@ -150,7 +158,7 @@ class Sa2VA(nn.Module):
         if lora is not None:
             inject_adapter_in_model(
                 LoraConfig(**{'target_modules': LORA_TARGETS, **lora}),
-                self.mllm.model.language_model,
+                self.language_model,
             )
         modules = [self.projector, self.grounding_encoder.mask_decoder, self.text_hidden_fcs]
         if train_embeddings:
@@ -176,7 +184,7 @@ class Sa2VA(nn.Module):
     def _set_checkpointing(self, enabled: bool) -> None:
         # A layer recomputes only while its own `training` flag is set; its submodules keep theirs,
         # so the teacher can recompute although its dropout is off.
-        language_model = self.mllm.model.language_model
+        language_model = self.language_model
         if enabled:
             language_model.gradient_checkpointing_enable({'use_reentrant': False})
         for layer in language_model.layers:
@@ -215,6 +223,10 @@ class Sa2VA(nn.Module):
         """Token embeddings ``[L, D]`` of a text of ours, special tokens included."""
         return self.embed_ids(self._ids(text))
 
+    def segment_answer(self) -> Tensor:
+        """``[A]`` long, the tokens of "Sure, [SEG]." and end of turn."""
+        return self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
+
     def _ids(self, text: str) -> Tensor:
         return torch.tensor(self.text.encode(text), dtype=torch.long, device=self.device)
 
@@ -245,9 +257,17 @@ class Sa2VA(nn.Module):
 
     # ------------------------------------------------------------------ images
 
-    def look(self, batch: RegionBatch) -> tuple[RegionViews, RegionViews]:
-        """Both views of every region, from the frozen encoders, each distinct image once."""
-        features = self.encode_images(batch.pixel_values, batch.num_tiles, batch.g_pixel_values)
+    def look(self, batch: RegionBatch, segment_first: bool = True) -> tuple[RegionViews, RegionViews]:
+        """Both views of every region, from the frozen encoders, each distinct image once.
+
+        Args:
+            batch: R regions.
+            segment_first: Whether anything is segmented in first views; otherwise SAM 2 leaves them out.
+        """
+        segmented = [batch.image_index1, batch.image_index2] if segment_first else [batch.image_index2]
+        features = self.encode_images(
+            batch.pixel_values, batch.num_tiles, batch.g_pixel_values, torch.cat(segmented).unique()
+        )
         size = (self.grounding_size // 4,) * 2
         return (
             RegionViews(features, batch.image_index1, batch.visual_prompts, resize_masks(batch.masks1, size)),
@@ -256,7 +276,11 @@ class Sa2VA(nn.Module):
 
     @without_gradient()
     def encode_images(
-        self, pixel_values: Tensor, num_tiles: list[int], g_pixel_values: Tensor
+        self,
+        pixel_values: Tensor,
+        num_tiles: list[int],
+        g_pixel_values: Tensor,
+        segmented: Tensor | None = None,
     ) -> ImageFeatures:
         """Features of I distinct images from the frozen encoders, without gradient.
 
@@ -264,9 +288,11 @@ class Sa2VA(nn.Module):
             pixel_values: ``[sum(num_tiles), 3, S, S]``, ImageNet-normalised.
             num_tiles: I counts.
             g_pixel_values: ``[I, 3, G, G]`` in 0..255.
+            segmented: Numbers of the images that SAM 2 encodes; by default all.
         """
+        seen = g_pixel_values if segmented is None else g_pixel_values[segmented]
         return ImageFeatures(
-            self.encode_tiles(pixel_values), list(num_tiles), self.encode_grounding(g_pixel_values)
+            self.encode_tiles(pixel_values), list(num_tiles), self.encode_grounding(seen), segmented
         )
 
     def encode_tiles(self, pixel_values: Tensor) -> Tensor:
@@ -283,44 +309,15 @@ class Sa2VA(nn.Module):
         pixels = normalize_pixels(g_pixel_values, self.round_grounding_stats, dtype)
         return encode_pixels(self.grounding_encoder, pixels)
 
-    def _image_tokens(self, features: ImageFeatures) -> list[Tensor]:
-        """Projected tokens ``[tiles, g * g, D]`` of each image; the projector runs once per image."""
-        return list(self.projector(features.vit).split(features.num_tiles))
+    def image_tokens(self, features: ImageFeatures, image: int) -> Tensor:
+        """Projected tokens ``[tiles, g * g, D]`` of one image."""
+        return self.projector(features.vit.split(features.num_tiles)[image])
+
+    def read(self, features: ImageFeatures) -> Prefix:
+        """The image's part of every prompt, for :meth:`describe` and :meth:`segment`; see :class:`Prefix`."""
+        return Prefix(self, features)
 
     # ------------------------------------------------------------------ describe
-
-    def describe_prompt(self, image_tokens: Tensor, visual_prompts: Tensor, region: int = 1) -> Tensor:
-        """Embedded prompt ``[L, D]`` that asks for a description of one region.
-
-        Args:
-            image_tokens: ``[tiles, g * g, D]``.
-            visual_prompts: ``[N, g, g]`` bool, the regions that the prompt shows.
-            region: Which of them to describe, counted from 1.
-        """
-        thumbnail = image_tokens[-1]
-        parts = [
-            self.embed_text(self.text.template.before_input + prompts.IMG_START),
-            image_tokens.flatten(0, 1),
-        ]
-        # Text is tokenised from special token to special token, as one string would be.
-        lead = prompts.IMG_END + prompts.DESCRIBE_INTRO.format(count=len(visual_prompts))
-        for number, cells in enumerate(visual_prompts, start=1):
-            parts += [
-                self.embed_text(f'{lead if number == 1 else ", "}region{number}{prompts.VP_START}'),
-                thumbnail[cells.flatten()],
-                self.embed_text(prompts.VP_END),
-            ]
-        question = prompts.describe_question(region) + self.text.template.before_answer
-        return torch.cat([*parts, self.embed_text(question)])
-
-    def describe_prompts(self, views: RegionViews) -> list[Tensor]:
-        """The embedded prompt of each region, shown alone in its image."""
-        assert views.visual_prompts is not None
-        tokens = self._image_tokens(views.features)
-        return [
-            self.describe_prompt(tokens[i], cells[None])
-            for i, cells in zip(views.image_index.tolist(), views.visual_prompts)
-        ]
 
     @without_gradient()
     def describe(
@@ -329,6 +326,7 @@ class Sa2VA(nn.Module):
         max_caption_len: int,
         num_captions: int = 1,
         sampling: Sampling | None = None,
+        prefix: Prefix | None = None,
     ) -> Captions:
         """Captions of R regions, written with a KV cache, without gradient and without dropout.
 
@@ -337,6 +335,7 @@ class Sa2VA(nn.Module):
             max_caption_len: The most tokens of a caption; the end of turn comes on top.
             num_captions: K, captions of each region: one is greedy, the others are sampled.
             sampling: How; by default from the whole distribution.
+            prefix: What the model, with its present weights, has read of the images.
 
         Returns:
             K * R captions: the greedy ones of all regions, then the second ones, and so on.
@@ -346,12 +345,9 @@ class Sa2VA(nn.Module):
         """
         if len(views) == 0:
             return self.text.captions([]).to(self.device)
-        prompt_list = self.describe_prompts(views)
-        self.check_context(max(map(len, prompt_list)), max_caption_len + len(self.text.end_ids))
-        with self._writing():
-            return write_captions(
-                self.mllm, self.text, prompt_list, max_caption_len, num_captions, sampling or Sampling()
-            )
+        prefix = prefix or self.read(views.features)
+        with self.without_recomputation():
+            return write_captions(self, views, prefix, max_caption_len, num_captions, sampling or Sampling())
 
     def check_context(self, prompt_len: int, answer_len: int) -> None:
         """Raise ``ValueError`` if prompt and answer together are longer than the model's context."""
@@ -362,7 +358,8 @@ class Sa2VA(nn.Module):
             )
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the model is in eval mode."""
         was_training = self.training
         self.eval()
         try:
@@ -371,98 +368,68 @@ class Sa2VA(nn.Module):
             self.train(was_training)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Without recomputation, which would drop the KV cache."""
+    def without_recomputation(self) -> Iterator[None]:
+        """Inside, the model is in eval mode and keeps its activations; recomputing layers keep no cache."""
         checkpointing, self.activation_checkpointing = self.activation_checkpointing, False
         try:
-            with self._evaluating():
+            with self.evaluating():
                 yield
         finally:
             self.activation_checkpointing = checkpointing
             self._set_checkpointing(checkpointing)
 
     def score(self, views: RegionViews, captions: Captions) -> CaptionLogits:
-        """Scores of exactly the tokens of R captions, in one teacher-forced pass with gradient.
-
-        Args:
-            views: The regions with their visual prompts.
-            captions: One of each region.
-        """
-        answers = [row[keep] for row, keep in zip(captions.ids, captions.mask)]
-        prompt_list = self.describe_prompts(views)
-        hidden = self._run([torch.cat([p, self.embed_ids(a)]) for p, a in zip(prompt_list, answers)])
-        # The state before a token predicts it.
-        first = torch.tensor([len(p) - 1 for p in prompt_list], device=self.device)
-        steps = first[:, None] + torch.arange(captions.ids.shape[1], device=self.device)
-        steps = steps.clamp(max=hidden.shape[1] - 1)
-        states = hidden.gather(1, steps[..., None].expand(-1, -1, hidden.shape[-1]))
-        targets = captions.ids.masked_fill(~captions.mask, IGNORE_INDEX)
-        return CaptionLogits(self.mllm.lm_head(states), targets)
+        """Scores of exactly the tokens of R captions, one of each region; see :meth:`Questions.score`."""
+        return self.ask(views.features).score(views, captions)()
 
     @without_gradient()
     def score_at_start(self, views: RegionViews, captions: Captions) -> CaptionLogits:
         """Scores by the model before training, without gradient and without dropout."""
-        with self._evaluating(), self.reference():
+        with self.evaluating(), self.reference():
             return self.score(views, captions)
 
     # ------------------------------------------------------------------ segment
 
-    def segment(self, views: RegionViews, texts: TextEmbeds, with_image_tokens: bool = True) -> Segmentation:
-        """Masks of R texts, with gradient to the text's embeddings and the trained weights.
-
-        The answer "Sure, [SEG]." is given; the state at ``[SEG]`` prompts SAM 2.
+    def segment(self, views: RegionViews, texts: TextEmbeds, prefix: Prefix | None = None) -> Segmentation:
+        """Masks of R texts; see :meth:`Questions.segment`.
 
         Args:
             views: The images to find them in.
             texts: R texts, from :meth:`embed_captions`, :meth:`embed_expressions` or a bridge.
-            with_image_tokens: Without them the language model sees the text only;
-                for the first phase of training a base from scratch.
+            prefix: What the model has read of the images; then gradients flow to the texts, and
+                to the weights from the texts on.
         """
-        answer = self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
-        sequences = self.segment_prompts(views, texts, with_image_tokens)
-        answer_embeds = self.embed_ids(answer)
-        lengths = torch.tensor([len(s) for s in sequences], device=self.device)
-        hidden = self._run([torch.cat([s, answer_embeds]) for s in sequences])
-        rows = torch.arange(len(sequences), device=self.device)
-        seg_embeds = self.text_hidden_fcs(hidden[rows, lengths + self._seg_offset(answer)])
-        candidates = decode_masks(
-            self.grounding_encoder, views.features.grounding, views.image_index, seg_embeds
-        )
-        mask_logits, iou_scores = best_candidate(*candidates)
-        steps = lengths[:, None] - 1 + torch.arange(len(answer), device=self.device)
-        answer_states = hidden[rows[:, None], steps]
-        return Segmentation(mask_logits, iou_scores, self.mllm.lm_head(answer_states), answer)
+        return self.ask(views.features, prefix).segment(views, texts)()
 
-    def _seg_offset(self, answer: Tensor) -> int:
-        positions = (answer == self.text.seg_token_id).nonzero()[:, 0].tolist()
-        if len(positions) != 1:
-            raise ValueError(f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.')
-        return positions[0]
+    def ask(
+        self, features: ImageFeatures, prefix: Prefix | None = None, show_images: bool = True
+    ) -> Questions:
+        """Questions about some images, answered in one pass; see :class:`Questions`."""
+        return Questions(self, features, prefix, show_images)
 
-    def segment_prompts(
-        self, views: RegionViews, texts: TextEmbeds, with_image_tokens: bool = True
-    ) -> list[Tensor]:
+    # ------------------------------------------------------------------ whole prompts
+
+    def describe_prompts(self, views: RegionViews) -> list[Tensor]:
+        """R embedded prompts ``[L, D]`` that ask for descriptions of R regions, each alone in its image."""
+        assert views.visual_prompts is not None
+        rows = zip(views.image_index.tolist(), views.visual_prompts)
+        tokens = [(self.image_tokens(views.features, image), cells) for image, cells in rows]
+        return [torch.cat([image_piece(self, t), describe_piece(self, t, c[None])]) for t, c in tokens]
+
+    def segment_prompts(self, views: RegionViews, texts: TextEmbeds) -> list[Tensor]:
         """R embedded prompts ``[L, D]`` that ask for the masks of R texts, up to the answer."""
-        before = self.text.template.before_input
-        suffix = self.embed_text(prompts.SEGMENT_SUFFIX + self.text.template.before_answer)
-        if with_image_tokens:
-            start = self.embed_text(before + prompts.IMG_START)
-            middle = self.embed_text(prompts.IMG_END + prompts.SEGMENT_PREFIX)
-            tokens = self._image_tokens(views.features)
-            heads = [torch.cat([start, image.flatten(0, 1), middle]) for image in tokens]
-        else:
-            heads = [self.embed_text(before + prompts.SEGMENT_PREFIX)] * len(views.features.num_tiles)
+        rows = zip(views.image_index.tolist(), texts.embeds, texts.mask)
         return [
-            torch.cat([heads[i], text[keep].to(suffix.dtype), suffix])
-            for i, text, keep in zip(views.image_index.tolist(), texts.embeds, texts.mask)
+            torch.cat(
+                [image_piece(self, self.image_tokens(views.features, image)), segment_piece(self, text[keep])]
+            )
+            for image, text, keep in rows
         ]
 
-    def _run(self, sequences: list[Tensor]) -> Tensor:
-        """Last hidden states (after the final norm) ``[R, L, D]`` of right-padded sequences."""
-        self.check_context(max(map(len, sequences)), 0)
-        embeds = pad_sequence(sequences, batch_first=True)
-        lengths = torch.tensor([len(s) for s in sequences], device=self.device)
-        mask = torch.arange(embeds.shape[1], device=self.device) < lengths[:, None]
-        return self.mllm.model.language_model(
-            inputs_embeds=embeds, attention_mask=mask.long(), use_cache=False
-        ).last_hidden_state
+    def states(self, sequences: Sequence[Tensor]) -> list[Tensor]:
+        """The last hidden states ``[L, D]`` (after the final norm) of embedded sequences ``[L, D]``."""
+        forest = PromptForest()
+        for sequence in sequences:
+            forest.root(sequence)
+        self.check_context(forest.longest_prompt(), 0)
+        return forest.run(self.language_model)

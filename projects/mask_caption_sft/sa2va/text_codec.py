@@ -17,6 +17,10 @@ from ..structures import Captions
 _BYTE_OF = {letter: byte for byte, letter in bytes_to_unicode().items()}
 
 
+#: The marker's letters are within the last so many tokens once it has been written.
+_MARKER_WINDOW = 12
+
+
 class AnswerEnd(NamedTuple):
     """Where the caption of a written answer ends, in bytes and tokens.
 
@@ -128,6 +132,21 @@ class TextCodec:
         shares_last = caption_len > 0 and stops[caption_len - 1] > end
         answer_len = sum(start < after for start in starts)
         return AnswerEnd(_readable(written[:end]), caption_len, answer_len, shares_last, has_ended=True)
+
+    def has_ended(self, row: Sequence[int]) -> bool:
+        """Whether the end of turn, or the end of sequence, is among the last tokens of a growing answer.
+
+        The marker is compared as text: in the real tokenizer it is several tokens, whose split
+        depends on what stands before it.
+        """
+        return self.find_end(row[-_MARKER_WINDOW:]).has_ended
+
+    def position_of_seg(self, answer: Sequence[int]) -> int:
+        """The position of the one ``[SEG]`` in an answer."""
+        positions = [i for i, token_id in enumerate(answer) if token_id == self.seg_token_id]
+        if len(positions) != 1:
+            raise ValueError(f'The answer holds {len(positions)} [SEG] tokens; exactly one is needed.')
+        return positions[0]
 
     def _end_in_bytes(self, row: Sequence[int], written: bytes, starts: list[int]) -> tuple[int, int]:
         """Begin and end of the first marker or end of sequence; the length, twice, where there is none."""

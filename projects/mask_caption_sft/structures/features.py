@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -13,14 +14,34 @@ class ImageFeatures:
         vit: ``[sum(num_tiles), tokens, C]``, pixel-shuffled ViT features
             *before* the (trainable) projector; tokens = g * g.
         num_tiles: I counts; image i owns the i-th run of ``vit``.
-        grounding: SAM 2 FPN levels of ``[I, C, h, w]``, finest first, *before*
+        grounding: SAM 2 FPN levels of ``[G, C, h, w]``, finest first, *before*
             the mask decoder's own ``conv_s0``/``conv_s1``; ``no_mem_embed`` is
             already added to the last.
+        grounding_images: ``[G]`` long, the images that have them; None for all I.
     """
 
     vit: Tensor
     num_tiles: list[int]
     grounding: tuple[Tensor, Tensor, Tensor]
+    grounding_images: Tensor | None = None
+
+    def grounding_rows(self, image_index: Tensor) -> Tensor:
+        """Rows ``[R]`` of ``grounding`` for images ``[R]``.
+
+        Raises:
+            ValueError: SAM 2 has not encoded one of the images.
+        """
+        if self.grounding_images is None:
+            return image_index
+        row_of = torch.full((len(self.num_tiles),), -1, dtype=torch.long, device=image_index.device)
+        row_of[self.grounding_images] = torch.arange(len(self.grounding_images), device=image_index.device)
+        rows = row_of[image_index]
+        if (rows < 0).any():
+            raise ValueError(
+                'A region is segmented in an image that SAM 2 has not encoded: first views only are where '
+                '`look` was asked for them.'
+            )
+        return rows
 
 
 @dataclass

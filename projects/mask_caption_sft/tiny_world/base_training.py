@@ -81,7 +81,7 @@ class Sa2VABaseTraining(BaseModel):
         is_early = self._num_iters <= self.text_only_iters + self.mixed_iters
         with_image = self._num_iters > self.text_only_iters and (self._num_iters % 2 == 1 or not is_early)
         views2 = RegionViews(features, batch.image_index2)
-        result = model.segment(views2, text, with_image_tokens=with_image)
+        result = model.ask(features, show_images=with_image).segment(views2, text)()
         masks = resize_masks(batch.masks2, result.mask_logits.shape[-2:])
         answers = result.answer_ids.expand(len(batch), -1)
         # The predicted IoU chooses among the candidates, so it has to learn the real one.

@@ -1,10 +1,12 @@
 """Supervised by selection: the best of K captions is taught."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from ...losses import caption_loss
+from ...structures import CaptionLogits
 from ..step import Step
 from .objective import Objective
 
@@ -29,10 +31,10 @@ class BestOfK(Objective):
 
     needs_candidates = True
 
-    def teach(self, step: Step) -> None:
-        """Select and teach."""
+    def ask(self, step: Step) -> Callable[[], CaptionLogits] | None:
+        """Select; the scores of the captions to be taught, None where there is nothing to teach."""
         if step.num_captions < 2:
-            return
+            return None
         iou, num_regions = step.candidate_iou, len(step.views1)
         is_empty = step.candidates.is_empty().view(step.num_captions, num_regions)
         best_iou, best = iou.masked_fill(is_empty, -1.0).max(0)
@@ -41,9 +43,16 @@ class BestOfK(Objective):
         step.table.log('signal/taught_ratio', is_better.float())
         step.table.log('signal/empty_best_ratio', (iou.max(0).values > best_iou).float())
         rows = is_better.nonzero()[:, 0]
-        losses = torch.zeros(0, device=iou.device)
-        if len(rows):
-            chosen = step.candidates[best[rows] * num_regions + rows]
-            scores = step.student.score(step.views1[rows], chosen)
+        if not len(rows):
+            return None
+        return step.questions.score(step.views1[rows], step.candidates[best[rows] * num_regions + rows])
+
+    def teach(self, step: Step, asked: Callable[[], CaptionLogits] | None) -> None:
+        """The selected captions."""
+        if step.num_captions < 2:
+            return
+        losses = torch.zeros(0, device=step.views1.image_index.device)
+        if asked is not None:
+            scores = asked()
             losses = caption_loss(scores.logits, scores.targets)
-        step.table.add('loss_best', losses, self.weight, count=num_regions)
+        step.table.add('loss_best', losses, self.weight, count=len(step.views1))

@@ -1,8 +1,10 @@
 """The captions stay near the language that the model started with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...losses import kl_loss
+from ...structures import CaptionLogits
 from ..step import Step
 from .objective import Objective
 
@@ -17,9 +19,13 @@ class NearStart(Objective):
 
     weight: float = 0.05
 
-    def teach(self, step: Step) -> None:
+    def ask(self, step: Step) -> Callable[[], CaptionLogits]:
+        """The student's scores of its greedy captions."""
+        return step.greedy_scores
+
+    def teach(self, step: Step, asked: Callable[[], CaptionLogits]) -> None:
         """Over caption and end of turn."""
         start = step.student.score_at_start(step.views1, step.captions)
-        kl = kl_loss(step.scores.logits, start.logits, step.captions.mask)
+        kl = kl_loss(asked().logits, start.logits, step.captions.mask)
         step.table.add('loss_kl', kl, self.weight)
         step.table.log('signal/kl', kl)

@@ -26,39 +26,33 @@ class TeacherIoU(Objective):
     def __init__(self, bridge: Any, iou_weight: float = 1.0) -> None:
         self.bridge, self.iou_weight = build(bridge), iou_weight
 
-    def teach(self, step: Step) -> None:
+    def ask(self, step: Step) -> None:
+        """The student's scores of its greedy captions."""
+        step.greedy_scores  # noqa: B018  mentioning it asks
+
+    def teach(self, step: Step, asked: None) -> None:
         """One pass of the teacher over the greedy captions, as the bridge carries them."""
         assert step.views2.masks is not None
-        texts = self.carry(step)
-        result = step.segmenter.segment(step.views2, texts)
+        result = step.segment_with_gradient(self.carry(step))
         losses = iou_loss(result.mask_logits, step.views2.masks)
         step.table.add('loss_iou', losses, self.iou_weight)
         step.table.log_by_dataset('loss_iou', losses, step.datasets)
         iou = mask_iou(result.mask_logits > 0, step.views2.masks)
         step.table.log_by_dataset('iou', iou, step.datasets)
         step.table.log('signal/bridge_iou', iou)
-        step.table.log('signal/twins_differ_ratio', self._twins_differ(step))
 
     def carry(self, step: Step) -> TextEmbeds:
         """The greedy captions as embeddings that the segmenter reads."""
         captions, segmenter = step.captions, step.segmenter
         width = int(captions.in_caption.sum(1).max())
         banned = torch.tensor(segmenter.text.banned_token_ids, device=captions.ids.device)
-        logits = step.scores.logits[:, :width].index_fill(-1, banned, -torch.inf)
-        embeds = self.bridge(logits, captions.ids[:, :width], segmenter.embedding, _twins(step, width))
+        logits = step.greedy_scores().logits[:, :width].index_fill(-1, banned, -torch.inf)
+        embeds = self.bridge(logits, captions.ids[:, :width], segmenter.embedding, token_twins(step, width))
         return TextEmbeds(embeds, captions.in_caption[:, :width])
 
-    @staticmethod
-    def _twins_differ(step: Step) -> torch.Tensor:
-        """``[W]``: 1 where the tokens that the bridge stands for are not those of the caption's text."""
-        captions = step.captions
-        read = _twins(step, captions.ids.shape[1]).read(captions.ids)
-        mapped = [row[keep].tolist() for row, keep in zip(read, captions.in_caption)]
-        written = step.segmenter.text.encode_captions(captions.texts)
-        return torch.tensor([float(a != b) for a, b in zip(mapped, written)])
 
-
-def _twins(step: Step, width: int) -> TokenTwins:
+def token_twins(step: Step, width: int) -> TokenTwins:
+    """How the first ``width`` tokens of the greedy captions are read in the segment prompt."""
     captions, segmenter = step.captions, step.segmenter
     is_last = torch.arange(width, device=captions.ids.device) == captions.in_caption.sum(1)[:, None] - 1
     shared = is_last & captions.shares_last[:, None]

@@ -1,0 +1,196 @@
+"""Prompts with common beginnings, run through the language model with each beginning once."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
+
+from ..ops.prompt_tree import groups_of_like_length, is_chain, tree_layout
+
+
+@dataclass
+class KeysValues:
+    """What attention keeps of a sequence.
+
+    Attributes:
+        layers: Keys and values ``[1, heads, L, width]`` of each layer.
+    """
+
+    layers: list[tuple[Tensor, Tensor]]
+
+    def __len__(self) -> int:
+        return self.layers[0][0].shape[2]
+
+    def __getitem__(self, span: slice) -> 'KeysValues':
+        """The tokens of a span."""
+        return KeysValues([(keys[:, :, span], values[:, :, span]) for keys, values in self.layers])
+
+    def cat(self, other: 'KeysValues') -> 'KeysValues':
+        """This sequence followed by another."""
+        pairs = zip(self.layers, other.layers)
+        return KeysValues([(torch.cat([k, a], 2), torch.cat([v, b], 2)) for (k, v), (a, b) in pairs])
+
+
+@dataclass
+class _Tree:
+    """A root and the pieces behind it, in the order in which they run.
+
+    Attributes:
+        pieces: Their numbers in the forest.
+        parents: For each the place in this tree of the piece that it continues; None for the root.
+        cached: The root's keys and values, if it has been read before.
+    """
+
+    pieces: list[int] = field(default_factory=list)
+    parents: list[int | None] = field(default_factory=list)
+    cached: KeysValues | None = None
+
+
+class PromptForest:
+    """Embedded pieces of prompts; each is a root, or continues another piece.
+
+    One sequence runs per root, with everything that continues it packed behind it. Sequences of like
+    lengths run together, so that at most a twentieth of what runs is padding.
+    """
+
+    def __init__(self) -> None:
+        self._embeds: list[Tensor] = []
+        self._tree_of: list[int] = []
+        self._trees: list[_Tree] = []
+
+    def root(self, embeds: Tensor) -> int:
+        """Add a piece ``[L, D]`` that continues nothing; its number."""
+        self._trees.append(_Tree())
+        return self._append(embeds, len(self._trees) - 1, None)
+
+    def known_root(self, cached: KeysValues) -> int:
+        """Add a root that has been read, by its keys and values; no gradient flows to it. Its number."""
+        self._trees.append(_Tree(cached=cached))
+        return self._append(torch.empty(0), len(self._trees) - 1, None)
+
+    def add(self, embeds: Tensor, after: int) -> int:
+        """Add a piece ``[L, D]`` that continues piece ``after``; its number."""
+        tree = self._tree_of[after]
+        return self._append(embeds, tree, self._trees[tree].pieces.index(after))
+
+    def _append(self, embeds: Tensor, tree: int, parent: int | None) -> int:
+        self._embeds.append(embeds)
+        self._tree_of.append(tree)
+        self._trees[tree].pieces.append(len(self._embeds) - 1)
+        self._trees[tree].parents.append(parent)
+        return len(self._embeds) - 1
+
+    def longest_prompt(self) -> int:
+        """Tokens of the longest prompt, from its root to its last piece."""
+        ends: list[int] = []
+        for number, tree in enumerate(self._tree_of):
+            place = self._trees[tree].pieces.index(number)
+            parent = self._trees[tree].parents[place]
+            before = 0 if parent is None else ends[self._trees[tree].pieces[parent]]
+            ends.append(before + self._length(number))
+        return max(ends, default=0)
+
+    def _length(self, number: int) -> int:
+        tree = self._trees[self._tree_of[number]]
+        if tree.cached is not None and tree.pieces[0] == number:
+            return len(tree.cached)
+        return len(self._embeds[number])
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, language_model: nn.Module) -> list[Tensor]:
+        """The last hidden states (after the final norm) ``[L, D]`` of each piece; none of known roots."""
+        return self._run(language_model, keep=False)[0]
+
+    def run_and_keep(self, language_model: nn.Module) -> tuple[list[Tensor], list[KeysValues]]:
+        """Hidden states as :meth:`run` gives them, and the keys and values of each piece.
+
+        The language model must not recompute: its checkpointed layers keep nothing.
+        """
+        return self._run(language_model, keep=True)
+
+    def _run(self, language_model: nn.Module, keep: bool) -> tuple[list[Tensor], list[KeysValues]]:
+        states: dict[int, Tensor] = {}
+        kept: dict[int, KeysValues] = {}
+        for trees in self._batches():
+            hidden, cache = self._run_together(language_model, trees, keep)
+            for row, tree in enumerate(trees):
+                self._split(tree, hidden[row], states)
+                if cache is not None and keep:
+                    self._split_kept(tree, cache, row, kept)
+        numbers = range(len(self._embeds))
+        return [states[n] for n in numbers], [kept[n] for n in numbers] if keep else []
+
+    def _batches(self) -> list[list[_Tree]]:
+        """Trees that run together: behind known roots of one length, and of like lengths themselves."""
+        by_root = defaultdict(list)
+        for tree in self._trees:
+            by_root[len(tree.cached) if tree.cached is not None else 0].append(tree)
+        return [
+            [trees[n] for n in group]
+            for trees in by_root.values()
+            for group in groups_of_like_length([self._num_new(tree) for tree in trees])
+        ]
+
+    def _num_new(self, tree: _Tree) -> int:
+        return sum(len(self._embeds[number]) for number in tree.pieces)
+
+    def _run_together(
+        self, language_model: nn.Module, trees: list[_Tree], keep: bool
+    ) -> tuple[Tensor, DynamicCache | None]:
+        rows = [self._new_embeds(tree) for tree in trees]
+        embeds = pad_sequence(rows, batch_first=True)
+        settings = {}
+        known = [tree.cached for tree in trees if tree.cached is not None]
+        cache = DynamicCache() if keep or known else None
+        if cache is not None and known:
+            _fill(cache, known)
+        # Padding stands at the end, where it changes nothing for a chain.
+        if known or not all(is_chain(tree.parents) for tree in trees):
+            positions, visible = self._layout(trees, embeds)
+            settings = dict(position_ids=positions, attention_mask=visible)
+        output = language_model(
+            inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, **settings
+        )
+        return output.last_hidden_state, cache
+
+    def _new_embeds(self, tree: _Tree) -> Tensor:
+        pieces = tree.pieces[1:] if tree.cached is not None else tree.pieces
+        return torch.cat([self._embeds[number] for number in pieces])
+
+    def _layout(self, trees: list[_Tree], embeds: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions ``[N, L]`` of the new tokens, and what they see ``[N, 1, L, known + L]``."""
+        width = embeds.shape[1]
+        known = len(trees[0].cached) if trees[0].cached is not None else 0
+        positions = torch.zeros(len(trees), width, dtype=torch.long)
+        visible = torch.eye(width, known + width, dtype=torch.bool).roll(known, 1).repeat(len(trees), 1, 1)
+        for row, tree in enumerate(trees):
+            places, sees = tree_layout([self._length(n) for n in tree.pieces], tree.parents)
+            positions[row, : len(places) - known] = places[known:]
+            visible[row, : len(places) - known, : len(places)] = sees[known:]
+        return positions.to(embeds.device), visible[:, None].to(embeds.device)
+
+    def _split(self, tree: _Tree, hidden: Tensor, states: dict[int, Tensor]) -> None:
+        end = 0
+        for number in tree.pieces:
+            begin, end = end, end + len(self._embeds[number])
+            states[number] = hidden[begin:end]
+
+    def _split_kept(self, tree: _Tree, cache: DynamicCache, row: int, kept: dict[int, KeysValues]) -> None:
+        layers: list[Any] = cache.layers
+        whole = KeysValues([(layer.keys[row : row + 1], layer.values[row : row + 1]) for layer in layers])
+        end = 0
+        for number in tree.pieces:
+            begin, end = end, end + self._length(number)
+            kept[number] = whole[begin:end]
+
+
+def _fill(cache: DynamicCache, known: Sequence[KeysValues]) -> None:
+    for number, layers in enumerate(zip(*(keys_values.layers for keys_values in known))):
+        keys, values = (torch.cat(column) for column in zip(*layers))
+        cache.update(keys, values, number)

@@ -1,0 +1,61 @@
+"""The embedded pieces that prompts are made of.
+
+Text is tokenised from special token to special token, as one string would be: a piece ends where a special
+token does.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..ops import prompts
+
+if TYPE_CHECKING:
+    from .sa2va import Sa2VA
+
+
+def image_piece(model: 'Sa2VA', image_tokens: Tensor) -> Tensor:
+    """``[L, D]``: how every prompt begins, up to the end of the image ``[tiles, g * g, D]``."""
+    return torch.cat(
+        [
+            model.embed_text(model.text.template.before_input + prompts.IMG_START),
+            image_tokens.flatten(0, 1),
+            model.embed_text(prompts.IMG_END),
+        ]
+    )
+
+
+def describe_piece(model: 'Sa2VA', image_tokens: Tensor, visual_prompts: Tensor, region: int = 1) -> Tensor:
+    """``[L, D]``: asks for a description of one of the regions ``[N, g, g]`` of the image before it.
+
+    Args:
+        model: Whose embeddings and template are used.
+        image_tokens: ``[tiles, g * g, D]``; the last tile is the thumbnail that the regions are marked on.
+        visual_prompts: ``[N, g, g]`` bool, the regions that the prompt shows.
+        region: Which of them to describe, counted from 1.
+    """
+    thumbnail, parts = image_tokens[-1], []
+    lead = prompts.DESCRIBE_INTRO.format(count=len(visual_prompts))
+    for number, cells in enumerate(visual_prompts, start=1):
+        parts += [
+            model.embed_text(f'{lead if number == 1 else ", "}region{number}{prompts.VP_START}'),
+            thumbnail[cells.flatten()],
+            model.embed_text(prompts.VP_END),
+        ]
+    question = prompts.describe_question(region) + model.text.template.before_answer
+    return torch.cat([*parts, model.embed_text(question)])
+
+
+def segment_piece(model: 'Sa2VA', text: Tensor, follows_image: bool = True) -> Tensor:
+    """``[L, D]``: asks for the mask of a text ``[T, D]`` in the image before it, up to the answer."""
+    suffix = model.embed_text(prompts.SEGMENT_SUFFIX + model.text.template.before_answer)
+    parts = [text.to(suffix.dtype), suffix]
+    if follows_image:
+        parts = [model.embed_text(prompts.SEGMENT_PREFIX), *parts]
+    return torch.cat(parts)
+
+
+def imageless_piece(model: 'Sa2VA') -> Tensor:
+    """``[L, D]``: how a segment prompt begins for a model that is shown no image."""
+    return model.embed_text(model.text.template.before_input + prompts.SEGMENT_PREFIX)
