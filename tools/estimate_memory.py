@@ -56,8 +56,10 @@ def main() -> None:
         shapes = StepShapes.largest(config, model, num_regions)
         saved = count_saved(model, shapes, dtype and getattr(torch, dtype))
         if row == 0:
-            print(f'\n{len(shapes.num_tiles) // 2} images of {shapes.num_tiles[0]} tiles; tokens per prompt: '
-                  f'{shapes.describe_len} describe, {shapes.segment_len} segment; GiB:\n')  # fmt: skip
+            print(
+                f'\n{len(shapes.num_tiles) // 2} images of {shapes.num_tiles[0]} tiles in two views; tokens '
+                f'behind them: {shapes.describe_len} describe, {shapes.segment_len} segment; GiB:\n'
+            )
             print('| regions per image | ' + ' | '.join(saved) + ' | all activations | with weights |')
             print('|---' * (len(saved) + 3) + '|')
         sizes = [*saved.values(), sum(saved.values()), sum(saved.values()) + total]

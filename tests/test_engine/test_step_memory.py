@@ -14,9 +14,12 @@ from projects.mask_caption_sft.engine.step_memory import (
 )
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.loop.objectives import BestOfK
+from projects.mask_caption_sft.ops.prompt_tree import groups_of_like_length
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
+from projects.mask_caption_sft.sa2va.prompt_pieces import describe_piece, segment_piece
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from tests.miniature import LORA, SIZES, miniature_model, miniature_sample, objectives
+from tests.scripted_writing import writes
 
 
 def test_a_storage_counts_once_while_a_graph_holds_it_and_a_weight_never():
@@ -38,8 +41,10 @@ def test_the_sizes_of_a_4b_step_are_those_of_its_config():
     model = MaskCaptionSFT(**settings)
     shapes = StepShapes.largest(config, model, num_regions=4)
     assert shapes.num_tiles == [7, 7, 7, 7]  # 2 images in 2 views, 6 tiles and the thumbnail
+    assert shapes.first_image == [0, 0, 0, 0, 2, 2, 2, 2]
     assert shapes.image == [1, 1, 1, 1, 3, 3, 3, 3]  # view 2 of each
-    assert 7 * 256 + 32 < shapes.segment_len < shapes.describe_len < 7 * 256 + 32 + 100
+    assert 25 < shapes.describe_len - 25 < 100  # a region on a tenth of 256 cells, and words
+    assert 32 < shapes.segment_len < 100
     weights = count_weights(model, with_autocast=True)
     trained = 4 * 260_999_749  # bytes of float32
     assert weights['trained weights'] == weights["the teacher's own weights"] == trained
@@ -72,19 +77,27 @@ def true_step(model: MaskCaptionSFT, num_regions: int, dtype=None) -> tuple[int,
         for i, n in enumerate((13, 7))
     ]
     batch = collate_regions(samples)['batch']
-    student = model.student
-    views1, views2 = student.look(batch)
-    captions = student.describe(views1, model.max_caption_len)
-    asked = student.segment_prompts(views2, student.embed_captions(captions.texts))
+    student, num_described = model.student, 2 * num_regions
+    words = student.text.encode('the red star and a large blue circle')[: model.max_caption_len]
+    captions = [
+        words[n:] + words[:n] for n in (0, 3) for _ in range(num_described)
+    ]  # no two of a region alike
+    views1, _ = student.look(batch)
+    tokens = student.image_tokens(views1.features, 0)
+    (text,) = student.text.encode_captions([student.text.captions([words]).texts[0]])
+    asked = segment_piece(student, student.embed_ids(torch.tensor(text)))
     shapes = StepShapes(
         num_tiles=batch.num_tiles,
+        first_image=batch.image_index1.tolist(),
         image=batch.image_index2.tolist(),
-        describe_len=max(map(len, student.describe_prompts(views1))) + captions.ids.shape[1],
-        caption_len=captions.ids.shape[1],
-        segment_len=max(map(len, asked)) + 10,
+        describe_len=len(describe_piece(student, tokens, views1.visual_prompts[:1])),
+        caption_len=len(words),
+        segment_len=len(asked) + len(student.segment_answer()),
     )
     saved = SavedTensors(model)
-    with torch.autocast('cpu', torch.bfloat16, enabled=dtype is not None), saved.hooks:
+    by_region = [row for n in range(num_described) for row in captions[n::num_described]]
+    autocast = torch.autocast('cpu', torch.bfloat16, enabled=dtype is not None)
+    with writes(by_region, num_described), autocast, saved.hooks:
         kept = model.loss(batch)
     assert {'loss_best', 'loss_iou', 'loss_mask', 'loss_kl'} <= kept.keys()
     return saved.count(), shapes
@@ -106,10 +119,20 @@ def test_it_counts_what_a_true_step_keeps(checkpointing, dtype):
 
 @pytest.mark.slow
 def test_a_recomputed_layer_is_what_a_step_keeps_of_it_without_recomputation():
-    """Four passes of 24 layers; two of the passes are over the shorter prompt."""
+    """One pass of 24 layers; its largest batch counts as the layer."""
     kept, shapes = true_step(model_of(checkpointing=False), 4)
     recomputed, _ = true_step(model_of(checkpointing=True), 4)
     layer = count_saved(model_of(checkpointing=True), shapes)['one recomputed layer']
-    per_token = layer / shapes.describe_len
-    tokens = 24 * 2 * (shapes.describe_len + shapes.segment_len)
-    assert kept - recomputed == pytest.approx(per_token * tokens, rel=0.1)
+    tokens = sequences_of(shapes)
+    batches = [len(group) * max(tokens[n] for n in group) for group in groups_of_like_length(tokens)]
+    assert kept - recomputed == pytest.approx(24 * layer * sum(batches) / max(batches), rel=0.1)
+
+
+def sequences_of(shapes: StepShapes) -> list[int]:
+    """Tokens of each image's sequence in the student's pass: its four regions described, or segmented."""
+    per_tile = 4
+    first, second = sorted(set(shapes.first_image)), sorted(set(shapes.image))
+    return [
+        *(per_tile * shapes.num_tiles[i] + 4 * (shapes.describe_len + 2 * shapes.caption_len) for i in first),
+        *(per_tile * shapes.num_tiles[i] + 4 * shapes.segment_len for i in second),
+    ]

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from weakref import WeakSet
 
@@ -18,7 +18,9 @@ from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..loop.objectives import BestOfK, HumanExpressions, NearStart, SegmentCaptions, TeacherIoU
 from ..losses import LossTable, caption_loss, iou_loss, kl_loss
 from ..ops.caption_bridge import TokenTwins
+from ..ops.precision import autocast_dtype
 from ..sa2va.grounding import best_candidate, decode_masks
+from ..sa2va.prompt_forest import KeysValues, PromptForest
 from ..sa2va.sa2va import Sa2VA
 from ..structures import RegionViews, Segmentation
 from .base_sizes import packers
@@ -34,13 +36,15 @@ class StepShapes:
 
     Attributes:
         num_tiles: Of each distinct image, the thumbnail included; both views count.
-        image: The image of each described region.
-        describe_len: Tokens of a describe prompt with its caption and end of turn.
+        first_image: The image that each region is described in.
+        image: The image that it is segmented in.
+        describe_len: Tokens of a describe prompt behind its image.
         caption_len: Tokens of a caption and its end of turn.
-        segment_len: Tokens of a segment prompt with its answer.
+        segment_len: Tokens of a segment prompt behind its image, with text and answer.
     """
 
     num_tiles: list[int]
+    first_image: list[int]
     image: list[int]
     describe_len: int
     caption_len: int
@@ -63,10 +67,11 @@ class StepShapes:
         images = range(config.train_dataloader.batch_size)
         return cls(
             num_tiles=[tiles] * (2 * len(images)),
+            first_image=[2 * image for image in images for _ in range(num_regions)],
             image=[2 * image + 1 for image in images for _ in range(num_regions)],
-            describe_len=tiles * cells + describe_words + model.max_caption_len,
+            describe_len=describe_words,
             caption_len=model.max_caption_len + len(text.end_ids),
-            segment_len=tiles * cells + _SEGMENT_WORDS + model.max_caption_len + _ANSWER_LEN,
+            segment_len=_SEGMENT_WORDS + model.max_caption_len + _ANSWER_LEN,
         )
 
 
@@ -117,10 +122,10 @@ def count_weights(model: MaskCaptionSFT, with_autocast: bool) -> dict[str, int]:
 def count_saved(
     model: MaskCaptionSFT, shapes: StepShapes, dtype: torch.dtype | None = None
 ) -> dict[str, int]:
-    """Bytes that one step holds when its backward pass begins, by objective, and one recomputed layer.
+    """Bytes that one step holds when its backward pass begins, by pass and objective; one recomputed layer.
 
-    Every region is described, its best caption is taught and its gate is open: no step holds more. Of a
-    region with a human expression a step holds two passes of the language model, here up to four.
+    Every region is described, its best caption is taught and its gate is open: no step holds more. The
+    student is asked about all images in one pass. A region with a human expression asks for less.
 
     Args:
         model: On any device, the meta device for one; it loses its values.
@@ -139,9 +144,12 @@ def count_saved(
             stack.enter_context(_NormsInFloat32())
         step, kept, total = _Step(model, shapes), [], 0
         saved = SavedTensors(model)
-        for name, objective in model.objectives.items():
+        asked = {name: step.ask(objective) for name, objective in model.objectives.items()}
+        works = {"the student's pass": step.answer}
+        works |= {name: partial(step.teach, model.objectives[name], asked[name]) for name in asked}
+        for name, work in works.items():
             with saved.hooks:
-                kept.append(step.teach(objective))
+                kept.append(work())
             found[name] = saved.count() - total
             total += found[name]
         found['one recomputed layer'] = step.count_layer()
@@ -171,68 +179,122 @@ class _Step:
         self.views = RegionViews(features, torch.tensor(shapes.image), masks=self.masks)
         self.targets = torch.zeros(len(shapes.image), shapes.caption_len, dtype=torch.long)
         self.table = LossTable(torch.zeros(()))
+        self.forest, self.states = PromptForest(), [torch.zeros(0)]
+        self.images = [self.projected(self.student, image) for image in range(num_images)]
+        self.roots = [self.forest.root(tokens) for tokens in self.images]
+        self.questions = [
+            self.forest.add(self.words(shapes.describe_len), self.roots[image])
+            for image in shapes.first_image
+        ]
 
-    @cached_property
-    def scores(self) -> Tensor:
-        return self.score()
+    def projected(self, sa2va: Sa2VA, image: int) -> Tensor:
+        """``[tiles * g * g, D]``, the tokens of one image."""
+        return sa2va.image_tokens(self.views.features, image).flatten(0, 1).to(sa2va.embedding.dtype)
 
-    def teach(self, objective: Any) -> Any:
-        """What ``objective.teach`` would keep."""
+    def words(self, length: int) -> Tensor:
+        """Words of ours, ``[length, D]``."""
+        return torch.zeros(length, self.student.embedding.shape[1], dtype=self.student.embedding.dtype)
+
+    # ------------------------------------------------------------------ what the student is asked
+
+    def ask(self, objective: Any) -> list[int]:
+        """Numbers of the pieces that the objective's ``ask`` adds, one of each region."""
         if isinstance(objective, BestOfK):
-            return caption_loss(self.score(), self.targets)
-        if isinstance(objective, TeacherIoU):
-            mask_logits = self.segment(self.model.segmenter, self.carry(objective)).mask_logits
-            return iou_loss(mask_logits, self.masks)
+            return self.captions()
+        if isinstance(objective, (TeacherIoU, NearStart)):
+            return self.greedy
         if isinstance(objective, SegmentCaptions):
-            result = self.segment(self.student, self.student.embed_ids(self.targets))
-            names = [''] * len(self.views)
-            self.model.segmentation_losses.teach(self.table, result, self.views, names)
-            return self.table
-        if isinstance(objective, NearStart):
-            return kl_loss(self.scores, self.scores.detach().clone(), self.targets == 0)
+            texts = self.student.embed_ids(self.targets)
+            return [
+                self.forest.add(p, self.roots[i]) for p, i in zip(self.masks_of(texts), self.shapes.image)
+            ]
         if isinstance(objective, HumanExpressions):
-            return None
+            return []
         raise TypeError(
             f'{type(objective).__name__} is no objective of loop.objectives; count it here first.'
         )
 
-    def carry(self, objective: TeacherIoU) -> Tensor:
+    @cached_property
+    def greedy(self) -> list[int]:
+        return self.captions()
+
+    def captions(self) -> list[int]:
+        return [
+            self.forest.add(self.student.embed_ids(row), question)
+            for row, question in zip(self.targets, self.questions)
+        ]
+
+    def masks_of(self, texts: Tensor) -> list[Tensor]:
+        """``[L, D]`` for each text ``[T, D]``: what asks for its mask, and the answer."""
+        return [torch.cat([text, self.words(self.shapes.segment_len - len(text))]) for text in texts]
+
+    def answer(self) -> list[Tensor]:
+        self.states = self.forest.run(self.student.language_model)
+        return self.states
+
+    # ------------------------------------------------------------------ what the objectives do with it
+
+    def teach(self, objective: Any, asked: list[int]) -> Any:
+        """What ``objective.teach`` would keep."""
+        if isinstance(objective, BestOfK):
+            return caption_loss(self.logits(asked), self.targets)
+        if isinstance(objective, TeacherIoU):
+            return iou_loss(self.teachers_masks(objective).mask_logits, self.masks)
+        if isinstance(objective, SegmentCaptions):
+            result = self.segmentation(self.student, torch.stack([self.states[n] for n in asked]))
+            names = [''] * len(self.views)
+            self.model.segmentation_losses.teach(self.table, result, self.views, names)
+            return self.table
+        if isinstance(objective, NearStart):
+            return kl_loss(self.greedy_logits, self.greedy_logits.detach().clone(), self.targets == 0)
+        return None
+
+    def logits(self, numbers: list[int]) -> Tensor:
+        return self.student.mllm.lm_head(torch.stack([self.states[number] for number in numbers]))
+
+    @cached_property
+    def greedy_logits(self) -> Tensor:
+        return self.logits(self.greedy)
+
+    def teachers_masks(self, objective: TeacherIoU) -> Segmentation:
+        """One pass over what follows the images, which were read without gradient."""
         reader, shared = self.model.segmenter, self.targets > 0
         twins = TokenTwins(reader.first_token_map, reader.last_token_map, shared)
-        return objective.bridge(self.scores.clone(), self.targets, reader.embedding, twins)
+        carried = objective.bridge(self.greedy_logits.clone(), self.targets, reader.embedding, twins)
+        forest = PromptForest()
+        roots = {image: forest.known_root(self.read(reader, image)) for image in set(self.shapes.image)}
+        pieces = zip(self.masks_of(carried), self.shapes.image)
+        numbers = [forest.add(piece, roots[image]) for piece, image in pieces]
+        states = forest.run(reader.language_model)
+        return self.segmentation(reader, torch.stack([states[number] for number in numbers]))
 
-    def score(self) -> Tensor:
-        text = self.student.embed_ids(self.targets)
-        hidden = self._run(self.student, text, self.shapes.describe_len)
-        return self.student.mllm.lm_head(hidden[:, -self.shapes.caption_len - 1 : -1].clone())
+    def read(self, reader: Sa2VA, image: int) -> KeysValues:
+        """What the teacher has read of an image."""
+        config, length = reader.language_model.config, len(self.images[image])
+        width = config.hidden_size // config.num_attention_heads
+        shape = (1, config.num_key_value_heads, length, width)
+        dtype = autocast_dtype(torch.device('cpu')) or reader.embedding.dtype
+        pair = (torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype))
+        return KeysValues([pair] * config.num_hidden_layers)
 
-    def segment(self, sa2va: Sa2VA, text: Tensor) -> Segmentation:
-        hidden = self._run(sa2va, text, self.shapes.segment_len)
-        seg_embeds = sa2va.text_hidden_fcs(hidden[:, -_ANSWER_LEN].clone())
+    def segmentation(self, sa2va: Sa2VA, states: Tensor) -> Segmentation:
+        """Masks from the states ``[R, L, D]`` of what asks for them."""
+        tails = states[:, -_ANSWER_LEN - 1 :]
+        seg_embeds = sa2va.text_hidden_fcs(tails[:, 1])
         grounding = self.views.features.grounding
         candidates = decode_masks(sa2va.grounding_encoder, grounding, self.views.image_index, seg_embeds)
-        answer_logits = sa2va.mllm.lm_head(hidden[:, -_ANSWER_LEN:].clone())
-        return Segmentation(
-            *best_candidate(*candidates), answer_logits, torch.zeros(_ANSWER_LEN, dtype=torch.long)
-        )
-
-    def _run(self, sa2va: Sa2VA, text: Tensor, length: int) -> Tensor:
-        """Hidden states ``[R, length, D]`` of the image's tokens, the text, and words of ours in between."""
-        tokens = sa2va.projector(self.views.features.vit).split(self.shapes.num_tiles)
-        text = text.to(sa2va.embedding.dtype)
-        heads = [tokens[image].flatten(0, 1) for image in self.shapes.image]
-        words = [text.new_zeros(length - len(head) - text.shape[1], text.shape[2]) for head in heads]
-        embeds = torch.stack([torch.cat([*parts]) for parts in zip(heads, text, words)])
-        return sa2va.mllm.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        answer_logits = sa2va.mllm.lm_head(tails[:, :-1])
+        ids = torch.zeros(_ANSWER_LEN, dtype=torch.long)
+        return Segmentation(*best_candidate(*candidates), answer_logits, ids)
 
     def count_layer(self) -> int:
-        """Bytes that the backward pass of one layer of the longest pass keeps; 0 without recomputation."""
+        """Bytes that the backward pass of one layer of the largest batch keeps; 0 without recomputation."""
         language_model = self.student.mllm.model.language_model
         if not self.student.activation_checkpointing:
             return 0
         layer, width = language_model.layers[0], language_model.config.hidden_size
-        length = max(self.shapes.describe_len, self.shapes.segment_len)
-        hidden = torch.zeros(len(self.views), length, width, requires_grad=True)
+        rows, length = max(self.forest.shapes(), key=lambda shape: shape[0] * shape[1])
+        hidden = torch.zeros(rows, length, width, requires_grad=True)
         turned = language_model.rotary_emb(hidden, torch.arange(length)[None])
         saved = SavedTensors(self.model)
         layer.gradient_checkpointing = False

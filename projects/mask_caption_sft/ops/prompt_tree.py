@@ -27,7 +27,7 @@ def tree_layout(lengths: Sequence[int], parents: Sequence[int | None]) -> tuple[
         if parent is not None:
             starts[piece] = starts[parent] + length_of[parent]
             sees[piece] |= sees[parent]
-    piece_of = torch.arange(len(lengths)).repeat_interleave(length_of)
+    piece_of = torch.arange(len(lengths)).repeat_interleave(length_of, output_size=sum(lengths))
     order = torch.arange(len(piece_of))
     within = order - torch.tensor([0, *accumulate(lengths)][:-1], dtype=torch.long)[piece_of]
     return starts[piece_of] + within, sees[piece_of][:, piece_of] & (order <= order[:, None])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
+from ..ops.precision import autocast_dtype
 from ..ops.prompt_tree import groups_of_like_length, is_chain, tree_layout
 
 
@@ -101,6 +102,10 @@ class PromptForest:
             return len(tree.cached)
         return len(self._embeds[number])
 
+    def shapes(self) -> list[tuple[int, int]]:
+        """Rows and tokens of each batch of sequences that runs, what has been read before left out."""
+        return [(len(trees), max(map(self._num_new, trees))) for trees in self._batches()]
+
     # ------------------------------------------------------------------ running
 
     def run(self, language_model: nn.Module) -> list[Tensor]:
@@ -152,8 +157,8 @@ class PromptForest:
             _fill(cache, known)
         # Padding stands at the end, where it changes nothing for a chain.
         if known or not all(is_chain(tree.parents) for tree in trees):
-            positions, visible = self._layout(trees, embeds)
-            settings = dict(position_ids=positions, attention_mask=visible)
+            positions, added = self._layout(trees, embeds)
+            settings = dict(position_ids=positions, attention_mask=added)
         output = language_model(
             inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, **settings
         )
@@ -164,7 +169,11 @@ class PromptForest:
         return torch.cat([self._embeds[number] for number in pieces])
 
     def _layout(self, trees: list[_Tree], embeds: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions ``[N, L]`` of the new tokens, and what they see ``[N, 1, L, known + L]``."""
+        """Positions ``[N, L]`` of the new tokens, and what is added to their attention's scores.
+
+        The latter is ``[N, 1, L, known + L]``, 0 or -inf, in the type that attention computes in: a bool
+        mask would be turned into such numbers once in every layer.
+        """
         width = embeds.shape[1]
         known = len(trees[0].cached) if trees[0].cached is not None else 0
         positions = torch.zeros(len(trees), width, dtype=torch.long)
@@ -173,7 +182,9 @@ class PromptForest:
             places, sees = tree_layout([self._length(n) for n in tree.pieces], tree.parents)
             positions[row, : len(places) - known] = places[known:]
             visible[row, : len(places) - known, : len(places)] = sees[known:]
-        return positions.to(embeds.device), visible[:, None].to(embeds.device)
+        dtype = autocast_dtype(embeds.device) or embeds.dtype
+        added = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, -torch.inf)
+        return positions.to(embeds.device), added[:, None].to(embeds.device)
 
     def _split(self, tree: _Tree, hidden: Tensor, states: dict[int, Tensor]) -> None:
         end = 0
