@@ -1,5 +1,8 @@
 """Everything that is asked in a step, answered in one pass."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -144,3 +147,18 @@ def test_pieces_hold_the_tokens_of_one_string_with_the_real_vocabulary(real_toke
         words = ids != model.text.image_token_id
         assert len(prompt) == len(ids)
         assert torch.equal(prompt[words], expected[words])
+
+
+def test_what_was_asked_is_let_go_with_the_step(model, batch):
+    """States and projected tokens hold the graph of a step: they must not wait for the garbage collector."""
+    views1, _ = model.look(batch)
+    questions = model.ask(views1.features)
+    scores = questions.score(views1, model.text.encode_answers(['a', 'b', 'c']))
+    scores()
+    alive = weakref.ref(questions)
+    gc.disable()
+    try:
+        del questions, scores
+        assert alive() is None
+    finally:
+        gc.enable()

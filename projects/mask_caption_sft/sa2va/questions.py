@@ -45,9 +45,10 @@ class Questions:
         self.model, self.features, self.prefix, self.show_images = model, features, prefix, show_images
         self._forest = PromptForest()
         self._has_run = False
-        self.image_tokens = prefix.tokens if prefix else cache(self._image_tokens)
-        self._image = cache(self._add_image)
-        self._describe = cache(self._add_describe)
+        # Dicts and not cached methods, which would hold the step's graph in a circle.
+        self._tokens: dict[int, Tensor] = {}
+        self._images: dict[int, int] = {}
+        self._regions: dict[tuple[int, ...], int] = {}
 
     # ------------------------------------------------------------------ what can be asked
 
@@ -124,22 +125,32 @@ class Questions:
         """The question of each region; regions that mark the same cells of an image share theirs."""
         assert views.visual_prompts is not None
         return [
-            self._describe(image, tuple(cells.flatten().nonzero()[:, 0].tolist()))
+            self._describe(image, cells)
             for image, cells in zip(views.image_index.tolist(), views.visual_prompts)
         ]
 
-    def _add_describe(self, image: int, marked: tuple[int, ...]) -> int:
-        tokens = self.image_tokens(image)
-        cells = torch.zeros(tokens.shape[1], dtype=torch.bool, device=tokens.device)
-        cells[list(marked)] = True
-        return self._add(describe_piece(self.model, tokens, cells[None]), after=self._image(image))
+    def _describe(self, image: int, cells: Tensor) -> int:
+        key = (image, *cells.flatten().nonzero()[:, 0].tolist())
+        if key not in self._regions:
+            piece = describe_piece(self.model, self._image_tokens(image), cells[None])
+            self._regions[key] = self._add(piece, after=self._image(image))
+        return self._regions[key]
 
-    def _add_image(self, image: int) -> int:
-        if not self.show_images:
-            return self._forest.root(imageless_piece(self.model))
-        if self.prefix is not None:
-            return self._forest.known_root(self.prefix[image])
-        return self._forest.root(image_piece(self.model, self.image_tokens(image)))
+    def _image(self, image: int) -> int:
+        """The root of everything about an image."""
+        if image not in self._images:
+            if not self.show_images:
+                root = self._forest.root(imageless_piece(self.model))
+            elif self.prefix is not None:
+                root = self._forest.known_root(self.prefix[image])
+            else:
+                root = self._forest.root(image_piece(self.model, self._image_tokens(image)))
+            self._images[image] = root
+        return self._images[image]
 
     def _image_tokens(self, image: int) -> Tensor:
-        return self.model.image_tokens(self.features, image)
+        if self.prefix is not None:
+            return self.prefix.tokens(image)
+        if image not in self._tokens:
+            self._tokens[image] = self.model.image_tokens(self.features, image)
+        return self._tokens[image]
