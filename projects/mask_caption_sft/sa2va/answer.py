@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import StoppingCriteriaList
 
 from ..ops import prompts
@@ -18,7 +19,6 @@ from .generation import EndOfTurn
 from .grounding import best_candidate, decode_masks
 from .prefix import Prefix
 from .prompt_pieces import describe_piece, image_piece
-from .rollout import pad_prompts
 from .sa2va import Sa2VA
 
 #: The longest answer in validation, in tokens. "Sure, [SEG]." and its end of turn take about ten.
@@ -60,13 +60,8 @@ class WrittenMasks:
 
 def free_question(model: Sa2VA, features: ImageFeatures, words: str) -> Tensor:
     """Embedded prompt ``[L, D]`` with any words after the first image."""
-    return torch.cat(
-        [
-            model.embed_text(model.text.template.before_input + prompts.IMG_START),
-            model.image_tokens(features, 0).flatten(0, 1),
-            model.embed_text(prompts.IMG_END + words + model.text.template.before_answer),
-        ]
-    )
+    image = image_piece(model, model.image_tokens(features, 0))
+    return torch.cat([image, model.embed_text(words + model.text.template.before_answer)])
 
 
 def segment_question(model: Sa2VA, features: ImageFeatures, expression: str) -> Tensor:
@@ -157,7 +152,7 @@ def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> lis
         questions: Prompts of any lengths.
         max_new_tokens: The most tokens of an answer; the context may set a lower limit.
     """
-    embeds, mask = pad_prompts(questions)
+    embeds, mask = _pad_prompts(questions)
     with model.without_recomputation():
         rows: Any = model.mllm.generate(
             inputs_embeds=embeds,
@@ -194,3 +189,10 @@ def _masks(model: Sa2VA, views: RegionViews, seg_states: Tensor) -> Tensor:
     rows = views.features.grounding_rows(views.image_index)
     candidates = decode_masks(model.grounding_encoder, views.features.grounding, rows, embeds)
     return best_candidate(*candidates)[0]
+
+
+def _pad_prompts(prompt_list: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Prompts ``[L, D]`` as ``[R, L, D]``, padded with zeros on the left, and their mask ``[R, L]`` bool."""
+    embeds = pad_sequence(list(prompt_list), batch_first=True, padding_side='left')
+    masks = [torch.ones(len(prompt), dtype=torch.bool, device=prompt.device) for prompt in prompt_list]
+    return embeds, pad_sequence(masks, batch_first=True, padding_side='left')

@@ -13,7 +13,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from .text_codec import TextCodec
+from .text_codec import MARKER_WINDOW, TextCodec
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,5 @@ class EndOfTurn(StoppingCriteria):
         self.text = text
 
     def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
-        ended = [self.text.has_ended(row) for row in input_ids.tolist()]
+        ended = [self.text.has_ended(row) for row in input_ids[:, -MARKER_WINDOW:].tolist()]
         return torch.tensor(ended, device=input_ids.device)

@@ -31,11 +31,6 @@ class KeysValues:
         """The tokens of a span."""
         return KeysValues([(keys[:, :, span], values[:, :, span]) for keys, values in self.layers])
 
-    def cat(self, other: 'KeysValues') -> 'KeysValues':
-        """This sequence followed by another."""
-        pairs = zip(self.layers, other.layers)
-        return KeysValues([(torch.cat([k, a], 2), torch.cat([v, b], 2)) for (k, v), (a, b) in pairs])
-
 
 @dataclass
 class _Tree:
@@ -61,46 +56,38 @@ class PromptForest:
 
     def __init__(self) -> None:
         self._embeds: list[Tensor] = []
+        self._lengths: list[int] = []
+        self._ends: list[int] = []
         self._tree_of: list[int] = []
         self._trees: list[_Tree] = []
 
     def root(self, embeds: Tensor) -> int:
         """Add a piece ``[L, D]`` that continues nothing; its number."""
         self._trees.append(_Tree())
-        return self._append(embeds, len(self._trees) - 1, None)
+        return self._append(embeds, len(embeds), len(self._trees) - 1, None)
 
     def known_root(self, cached: KeysValues) -> int:
         """Add a root that has been read, by its keys and values; no gradient flows to it. Its number."""
         self._trees.append(_Tree(cached=cached))
-        return self._append(torch.empty(0), len(self._trees) - 1, None)
+        return self._append(torch.empty(0), len(cached), len(self._trees) - 1, None)
 
     def add(self, embeds: Tensor, after: int) -> int:
         """Add a piece ``[L, D]`` that continues piece ``after``; its number."""
-        tree = self._tree_of[after]
-        return self._append(embeds, tree, self._trees[tree].pieces.index(after))
+        return self._append(embeds, len(embeds), self._tree_of[after], after)
 
-    def _append(self, embeds: Tensor, tree: int, parent: int | None) -> int:
+    def _append(self, embeds: Tensor, length: int, tree: int, after: int | None) -> int:
+        number, pieces = len(self._embeds), self._trees[tree].pieces
         self._embeds.append(embeds)
+        self._lengths.append(length)
+        self._ends.append(length + (0 if after is None else self._ends[after]))
         self._tree_of.append(tree)
-        self._trees[tree].pieces.append(len(self._embeds) - 1)
-        self._trees[tree].parents.append(parent)
-        return len(self._embeds) - 1
+        self._trees[tree].parents.append(None if after is None else pieces.index(after))
+        pieces.append(number)
+        return number
 
     def longest_prompt(self) -> int:
         """Tokens of the longest prompt, from its root to its last piece."""
-        ends: list[int] = []
-        for number, tree in enumerate(self._tree_of):
-            place = self._trees[tree].pieces.index(number)
-            parent = self._trees[tree].parents[place]
-            before = 0 if parent is None else ends[self._trees[tree].pieces[parent]]
-            ends.append(before + self._length(number))
-        return max(ends, default=0)
-
-    def _length(self, number: int) -> int:
-        tree = self._trees[self._tree_of[number]]
-        if tree.cached is not None and tree.pieces[0] == number:
-            return len(tree.cached)
-        return len(self._embeds[number])
+        return max(self._ends, default=0)
 
     def shapes(self) -> list[tuple[int, int]]:
         """Rows and tokens of each batch of sequences that runs, what has been read before left out."""
@@ -126,7 +113,7 @@ class PromptForest:
             hidden, cache = self._run_together(language_model, trees, keep)
             for row, tree in enumerate(trees):
                 self._split(tree, hidden[row], states)
-                if cache is not None and keep:
+                if keep and cache is not None:
                     self._split_kept(tree, cache, row, kept)
         numbers = range(len(self._embeds))
         return [states[n] for n in numbers], [kept[n] for n in numbers] if keep else []
@@ -179,7 +166,7 @@ class PromptForest:
         positions = torch.zeros(len(trees), width, dtype=torch.long)
         visible = torch.eye(width, known + width, dtype=torch.bool).roll(known, 1).repeat(len(trees), 1, 1)
         for row, tree in enumerate(trees):
-            places, sees = tree_layout([self._length(n) for n in tree.pieces], tree.parents)
+            places, sees = tree_layout([self._lengths[n] for n in tree.pieces], tree.parents)
             positions[row, : len(places) - known] = places[known:]
             visible[row, : len(places) - known, : len(places)] = sees[known:]
         dtype = autocast_dtype(embeds.device) or embeds.dtype
@@ -197,7 +184,7 @@ class PromptForest:
         whole = KeysValues([(layer.keys[row : row + 1], layer.values[row : row + 1]) for layer in layers])
         end = 0
         for number in tree.pieces:
-            begin, end = end, end + self._length(number)
+            begin, end = end, end + self._lengths[number]
             kept[number] = whole[begin:end]
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..structures import Captions, RegionViews
 from .generation import Sampling
@@ -95,12 +94,12 @@ class _Branches:
         self, prompts: Sequence[tuple[KeysValues, KeysValues]], num_branches: int, max_len: int
     ) -> None:
         first_keys = prompts[0][0].layers[0][0]
-        self.device, self.max_len = first_keys.device, max_len
+        self.device = first_keys.device
         lengths = [len(image) + len(question) for image, question in prompts]
         self.prompt_lens = torch.tensor(lengths, device=self.device)
         self.first_slot = max(lengths) + max_len * torch.arange(num_branches, device=self.device)
         self.cache = _SlotCache(prompts, max(lengths) + max_len * num_branches)
-        slots = torch.arange(self.cache.num_slots, device=self.device)
+        self.order = slots = torch.arange(self.cache.num_slots, device=self.device)
         branch_of = (slots - max(lengths)).div(max_len, rounding_mode='floor')
         branches = torch.arange(num_branches, device=self.device)
         #: ``[R, 1, slots]`` and ``[K, slots]`` bool: slots of the prompt, and of the branch.
@@ -110,8 +109,7 @@ class _Branches:
     def step(self, model: 'Sa2VA', tokens: Tensor, step: int) -> Tensor:
         """Append token ``step`` of each caption, ``[R, K]``; the states ``[R, K, D]`` predict the next."""
         slots = self.first_slot + step
-        order = torch.arange(self.cache.num_slots, device=self.device)
-        visible = self._in_prompt | (self._in_branch & (order <= slots[:, None]))
+        visible = self._in_prompt | (self._in_branch & (self.order <= slots[:, None]))
         self.cache.slots = slots
         return model.language_model(
             inputs_embeds=model.embed_ids(tokens),
@@ -133,16 +131,16 @@ class _SlotCache:
         self.num_slots = num_slots
         self.slots: Tensor
         self._layers = [
-            tuple(self._lay_out([part[side] for part in parts], num_slots) for side in (0, 1))
-            for parts in zip(*(image.cat(question).layers for image, question in prompts))
+            tuple(self._lay_out(prompts, layer, side) for side in (0, 1))
+            for layer in range(len(prompts[0][0].layers))
         ]
 
-    @staticmethod
-    def _lay_out(rows: Sequence[Tensor], num_slots: int) -> Tensor:
-        _, heads, _, width = rows[0].shape
-        laid = rows[0].new_zeros(len(rows), heads, num_slots, width)
-        for row, tensor in zip(laid, rows):
-            row[:, : tensor.shape[2]] = tensor[0]
+    def _lay_out(self, prompts: Sequence[tuple[KeysValues, KeysValues]], layer: int, side: int) -> Tensor:
+        first = prompts[0][0].layers[layer][side]
+        laid = first.new_zeros(len(prompts), first.shape[1], self.num_slots, first.shape[3])
+        for row, (image, question) in zip(laid, prompts):
+            row[:, : len(image)] = image.layers[layer][side][0]
+            row[:, len(image) : len(image) + len(question)] = question.layers[layer][side][0]
         return laid
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -179,10 +177,3 @@ class _Choice:
         attempts = torch.stack(self._attempts).transpose(1, 2)
         steps = torch.arange(len(attempts), device=attempts.device)[:, None, None]
         return (attempts & (steps <= caption_lens)).sum(0).flatten()
-
-
-def pad_prompts(prompt_list: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Prompts ``[L, D]`` as ``[R, L, D]``, padded with zeros on the left, and their mask ``[R, L]`` bool."""
-    embeds = pad_sequence(list(prompt_list), batch_first=True, padding_side='left')
-    masks = [torch.ones(len(prompt), dtype=torch.bool, device=prompt.device) for prompt in prompt_list]
-    return embeds, pad_sequence(masks, batch_first=True, padding_side='left')

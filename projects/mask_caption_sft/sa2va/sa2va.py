@@ -183,7 +183,7 @@ class Sa2VA(nn.Module):
 
     def _set_checkpointing(self, enabled: bool) -> None:
         # A layer recomputes only while its own `training` flag is set; its submodules keep theirs,
-        # so the teacher can recompute although its dropout is off.
+        # so a model in eval mode recomputes too, with its dropout off.
         language_model = self.language_model
         if enabled:
             language_model.gradient_checkpointing_enable({'use_reentrant': False})
@@ -412,19 +412,19 @@ class Sa2VA(nn.Module):
     def describe_prompts(self, views: RegionViews) -> list[Tensor]:
         """R embedded prompts ``[L, D]`` that ask for descriptions of R regions, each alone in its image."""
         assert views.visual_prompts is not None
-        rows = zip(views.image_index.tolist(), views.visual_prompts)
-        tokens = [(self.image_tokens(views.features, image), cells) for image, cells in rows]
-        return [torch.cat([image_piece(self, t), describe_piece(self, t, c[None])]) for t, c in tokens]
+        rows = zip(self._tokens_of(views), views.visual_prompts)
+        return [torch.cat([image_piece(self, t), describe_piece(self, t, cells[None])]) for t, cells in rows]
 
     def segment_prompts(self, views: RegionViews, texts: TextEmbeds) -> list[Tensor]:
         """R embedded prompts ``[L, D]`` that ask for the masks of R texts, up to the answer."""
-        rows = zip(views.image_index.tolist(), texts.embeds, texts.mask)
-        return [
-            torch.cat(
-                [image_piece(self, self.image_tokens(views.features, image)), segment_piece(self, text[keep])]
-            )
-            for image, text, keep in rows
-        ]
+        rows = zip(self._tokens_of(views), texts.embeds, texts.mask)
+        return [torch.cat([image_piece(self, t), segment_piece(self, text[keep])]) for t, text, keep in rows]
+
+    def _tokens_of(self, views: RegionViews) -> list[Tensor]:
+        """The image tokens of each region; an image is projected once."""
+        images = views.image_index.tolist()
+        tokens = {image: self.image_tokens(views.features, image) for image in set(images)}
+        return [tokens[image] for image in images]
 
     def states(self, sequences: Sequence[Tensor]) -> list[Tensor]:
         """The last hidden states ``[L, D]`` (after the final norm) of embedded sequences ``[L, D]``."""

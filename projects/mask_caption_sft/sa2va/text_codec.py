@@ -18,7 +18,7 @@ _BYTE_OF = {letter: byte for byte, letter in bytes_to_unicode().items()}
 
 
 #: The marker's letters are within the last so many tokens once it has been written.
-_MARKER_WINDOW = 12
+MARKER_WINDOW = 12
 
 
 class AnswerEnd(NamedTuple):
@@ -139,7 +139,7 @@ class TextCodec:
         The marker is compared as text: in the real tokenizer it is several tokens, whose split
         depends on what stands before it.
         """
-        return self.find_end(row[-_MARKER_WINDOW:]).has_ended
+        return self.find_end(row[-MARKER_WINDOW:]).has_ended
 
     def position_of_seg(self, answer: Sequence[int]) -> int:
         """The position of the one ``[SEG]`` in an answer."""

@@ -1,5 +1,6 @@
 """The teacher's mask from the caption, with a gradient through the text."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from ...losses import iou_loss
 from ...ops.build import build
 from ...ops.caption_bridge import TokenTwins
 from ...ops.mask import mask_iou
-from ...structures import TextEmbeds
+from ...structures import CaptionLogits, TextEmbeds
 from ..step import Step
 from .objective import Objective
 
@@ -26,11 +27,11 @@ class TeacherIoU(Objective):
     def __init__(self, bridge: Any, iou_weight: float = 1.0) -> None:
         self.bridge, self.iou_weight = build(bridge), iou_weight
 
-    def ask(self, step: Step) -> None:
+    def ask(self, step: Step) -> Callable[[], CaptionLogits]:
         """The student's scores of its greedy captions."""
-        step.greedy_scores  # noqa: B018  mentioning it asks
+        return step.greedy_scores
 
-    def teach(self, step: Step, asked: None) -> None:
+    def teach(self, step: Step, asked: Callable[[], CaptionLogits]) -> None:
         """One pass of the teacher over the greedy captions, as the bridge carries them."""
         assert step.views2.masks is not None
         result = step.segment_with_gradient(self.carry(step))
