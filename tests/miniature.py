@@ -105,3 +105,12 @@ def miniature_batch(*expressions: list[str | None]) -> RegionBatch:
         for i, texts in enumerate(expressions or ([None, None], ['the red circle']))
     ]
     return collate_regions(samples)['batch']
+
+
+def passes_of(model: Sa2VA) -> list[tuple[int, int]]:
+    """Grows by rows and tokens of each call of the language model from now on."""
+    seen: list[tuple[int, int]] = []
+    model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(tuple(kwargs['inputs_embeds'].shape[:2])), with_kwargs=True
+    )
+    return seen

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from projects.mask_caption_sft.sa2va.prompt_forest import PromptForest
-from tests.miniature import miniature_sa2va
+from tests.miniature import miniature_sa2va, passes_of
 
 #: An image, two questions about it, two answers to the first, one to the second; and another image with one.
 LENGTHS = {'image': 40, 'q1': 7, 'q2': 5, 'a11': 6, 'a12': 3, 'a2': 4, 'other': 23, 'q3': 6}
@@ -101,10 +101,8 @@ def test_gradients_reach_what_follows_and_stop_at_what_was_read():
 
 
 def test_each_image_runs_once():
-    model, rows = miniature_sa2va().eval(), []
-    model.language_model.register_forward_pre_hook(
-        lambda module, args, kwargs: rows.append(tuple(kwargs['inputs_embeds'].shape[:2])), with_kwargs=True
-    )
+    model = miniature_sa2va().eval()
+    rows = passes_of(model)
     together(model, pieces(model))
     assert rows == [(1, 40 + 7 + 5 + 6 + 3 + 4), (1, 23 + 6)]
 

@@ -5,7 +5,7 @@ import torch
 
 from projects.mask_caption_sft.ops.precision import without_gradient
 from projects.mask_caption_sft.sa2va import rollout
-from tests.miniature import miniature_batch, miniature_sa2va
+from tests.miniature import miniature_batch, miniature_sa2va, passes_of
 
 
 def generated(model, views, length: int) -> list[list[int]]:
@@ -89,12 +89,8 @@ def test_what_one_branch_writes_no_other_sees(model, views, monkeypatch):
 
 
 def test_regions_of_one_image_read_it_once_and_each_question_once(model, views):
-    rows = []
-    hook = model.language_model.register_forward_pre_hook(
-        lambda module, args, kwargs: rows.append(tuple(kwargs['inputs_embeds'].shape[:2])), with_kwargs=True
-    )
+    rows = passes_of(model)
     model.describe(views, 5, 4)
-    hook.remove()
     lengths = [len(prompt) for prompt in model.describe_prompts(views)]
     steps = [shape for shape in rows if shape == (3, 4)]
     (num_images, image), *questions = [shape for shape in rows if shape != (3, 4)]
