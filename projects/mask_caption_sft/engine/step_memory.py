@@ -18,6 +18,7 @@ from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..loop.objectives import BestOfK, HumanExpressions, NearStart, SegmentCaptions, TeacherIoU
 from ..losses import LossTable, caption_loss, iou_loss, kl_loss
 from ..ops.caption_bridge import TokenTwins
+from ..ops.precision import at_least_float32
 from ..sa2va.grounding import best_candidate, decode_masks
 from ..sa2va.sa2va import Sa2VA
 from ..structures import RegionViews, Segmentation
@@ -133,7 +134,8 @@ def count_saved(
     found: dict[str, int] = {}
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        model.to_empty(device='cpu').train()
+        _drop_values(model)
+        model.train()
         if dtype is not None:
             stack.enter_context(torch.autocast('cpu', dtype))
             stack.enter_context(_NormsInFloat32())
@@ -146,6 +148,18 @@ def count_saved(
             total += found[name]
         found['one recomputed layer'] = step.count_layer()
     return found
+
+
+def _drop_values(module: torch.nn.Module) -> None:
+    """``to_empty``, but once for a module that student and teacher share; a second time it fails."""
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                empty = torch.empty_like(parameter, device='cpu')
+                part._parameters[name] = torch.nn.Parameter(empty, parameter.requires_grad)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                part._buffers[name] = torch.empty_like(buffer, device='cpu')
 
 
 class _NormsInFloat32(TorchFunctionMode):
@@ -219,7 +233,7 @@ class _Step:
     def _run(self, sa2va: Sa2VA, text: Tensor, length: int) -> Tensor:
         """Hidden states ``[R, length, D]`` of the image's tokens, the text, and words of ours in between."""
         tokens = sa2va.projector(self.views.features.vit).split(self.shapes.num_tiles)
-        text = text.to(sa2va.embedding.dtype)
+        text = at_least_float32(text)  # as the words around it
         heads = [tokens[image].flatten(0, 1) for image in self.shapes.image]
         words = [text.new_zeros(length - len(head) - text.shape[1], text.shape[2]) for head in heads]
         embeds = torch.stack([torch.cat([*parts]) for parts in zip(heads, text, words)])
