@@ -16,6 +16,7 @@ from ..sa2va.meta import build_on_meta
 from ..sa2va.sa2va import Sa2VA
 from ..structures import BrokenRecord, RegionSample
 from .base_sizes import packers
+from .launch import check_base_dtype
 from .schedules import check_schedules
 
 _BASE_MISSING = (
@@ -36,10 +37,14 @@ def dry_run(config: Config) -> int:
     print(config.pretty_text)
     problems: list[str] = []
     _check_model(config, problems)
-    try:
-        check_schedules(config.get('param_scheduler'))
-    except ValueError as error:
-        problems.append(str(error))
+    for check in (
+        lambda: check_schedules(config.get('param_scheduler')),
+        lambda: check_base_dtype(config, True),
+    ):
+        try:
+            check()
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
     for loader in ('train_dataloader', 'val_dataloader'):
         if config.get(loader) is not None:
             _check_datasets(config[loader].dataset.datasets, f'{loader}.dataset.datasets', problems)
