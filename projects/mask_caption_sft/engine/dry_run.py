@@ -37,14 +37,12 @@ def dry_run(config: Config) -> int:
     print(config.pretty_text)
     problems: list[str] = []
     _check_model(config, problems)
-    for check in (
-        lambda: check_schedules(config.get('param_scheduler')),
-        lambda: check_base_dtype(config, True),
-    ):
-        try:
-            check()
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
+    try:
+        check_schedules(config.get('param_scheduler'))
+        if not problems:  # a base that cannot be built has been named
+            check_base_dtype(config, trains=True)
+    except ValueError as error:
+        problems.append(str(error))
     for loader in ('train_dataloader', 'val_dataloader'):
         if config.get(loader) is not None:
             _check_datasets(config[loader].dataset.datasets, f'{loader}.dataset.datasets', problems)
