@@ -1,5 +1,10 @@
 """A Sa2VA of a few thousand weights and a batch for it: everything real, only small."""
 
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +20,14 @@ from projects.mask_caption_sft.loop.objectives import (
 )
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
-from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
+from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
 
 SIZES = dict(
     image_size=56, vit_width=32, vit_layers=1, llm_width=32, llm_layers=2,
     grounding_size=128, grounding_embed_dim=8, grounding_width=32,
 )  # fmt: skip
 LORA = dict(r=4, lora_alpha=8, lora_dropout=0.0)
+_BASE = 'MINIATURE_BFLOAT16_BASE'
 
 
 def miniature_sa2va(seed: int = 0, **kwargs) -> Sa2VA:
@@ -29,7 +35,31 @@ def miniature_sa2va(seed: int = 0, **kwargs) -> Sa2VA:
 
     With ``tokenizer=real_tokenizer()`` it reads and writes the 4B's own tokens.
     """
-    model = new_sa2va(seed, SIZES, **{'lora': LORA, **kwargs})
+    return with_live_lora(new_sa2va(seed, SIZES, **{'lora': LORA, **kwargs}), seed)
+
+
+def bfloat16_base() -> Path:
+    """A released directory with the miniature's weights in bfloat16, as the 4B is; not to be changed.
+
+    One for this process and those that it starts afterwards.
+    """
+    if _BASE not in os.environ:
+        folder = os.environ[_BASE] = tempfile.mkdtemp(prefix='sa2va_')
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        write_base(new_sa2va(0, SIZES), Path(folder), torch.bfloat16)
+    return Path(os.environ[_BASE])
+
+
+def released_sa2va(base_dtype: str = 'released', seed: int = 0, **kwargs) -> Sa2VA:
+    """The miniature from that directory; the same LoRA whatever the type of the base."""
+    base = bfloat16_base()
+    torch.manual_seed(seed)
+    model = Sa2VA(base, **{'lora': LORA, 'base_dtype': base_dtype, **kwargs})
+    return with_live_lora(model, seed)
+
+
+def with_live_lora(model: Sa2VA, seed: int) -> Sa2VA:
+    """Small values for LoRA's second matrix."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -17,7 +17,7 @@ from _config import add_config, read_config
 from mmengine.runner import Runner
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
-from projects.mask_caption_sft.engine.launch import prepare_distributed
+from projects.mask_caption_sft.engine.launch import check_base_dtype, prepare_distributed
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +46,10 @@ def main() -> None:
     config.model.update(predict_with='teacher' if args.teacher else 'student')
     # Nothing is trained, so the training data need not exist; this hook would have them built.
     config.default_hooks.pop('early_stopping', None)
+    try:
+        check_base_dtype(config, trains=False)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
     allow_checkpoint_globals()
     prepare_distributed(config)
     Runner.from_cfg(config).test()

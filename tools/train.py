@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
-from projects.mask_caption_sft.engine.launch import check_amp, prepare_distributed
+from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
 from projects.mask_caption_sft.engine.schedules import check_schedules
 
 
@@ -59,7 +59,8 @@ def main() -> None:
     try:
         check_schedules(config.get('param_scheduler'))
         check_amp(config)
-    except ValueError as error:
+        check_base_dtype(config, trains=True)
+    except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     prepare_distributed(config)
     Runner.from_cfg(config).train()

@@ -16,7 +16,14 @@ from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint,
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
-from tests.miniature import LORA, SIZES, miniature_batch, objectives
+from tests.miniature import (
+    LORA,
+    SIZES,
+    bfloat16_base,
+    miniature_batch,
+    objectives,
+    released_sa2va,
+)
 
 UNUSED = 'grounding_encoder.sam2_model.memory_attention.norm.weight'
 
@@ -99,6 +106,30 @@ def test_the_exported_model_says_and_segments_what_the_live_one_does(model, chec
     assert read[0] == live[0]
     torch.testing.assert_close(read[1], live[1], rtol=0, atol=1e-4)
     torch.testing.assert_close(read[2], live[2], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize('embeddings', [False, True])
+def test_an_export_does_not_depend_on_the_type_that_the_base_is_held_in(tmp_path, embeddings):
+    """LoRA is merged in float32 into the base's own values, whatever the model was trained over."""
+    exported = []
+    for base_dtype in ('released', 'float32'):
+        model = released_sa2va(base_dtype, train_embeddings=embeddings)
+        trained = model.trained_state_dict()
+        state = {
+            f'{side}.{name}': tensor for side in ('student', 'teacher') for name, tensor in trained.items()
+        }
+        own = dict(base=model.base, fingerprint=model.base_fingerprint, lora_scaling=model.lora_scaling)
+        path = tmp_path / f'{base_dtype}.pth'
+        torch.save(dict(state_dict=state, meta=dict(cfg='', sa2va=own)), path)
+        convert(arguments(path, tmp_path / base_dtype))
+        exported.append(tensors_of(tmp_path / base_dtype))
+    before = tensors_of(bfloat16_base())
+    assert {tensor.dtype for tensor in exported[0].values()} == {torch.bfloat16}
+    assert all(torch.equal(exported[0][name], exported[1][name]) for name in before)
+    name, lora = 'language_model.model.layers.0.mlp.up_proj', 'mllm.model.language_model.layers.0.mlp.up_proj'
+    down, up = (trained[f'{lora}.lora_{part}.default.weight'] for part in 'AB')
+    merged = before[f'{name}.weight'].float() + 2.0 * (up @ down)  # lora_alpha 8 / r 4
+    assert torch.equal(exported[0][f'{name}.weight'], merged.to(torch.bfloat16))
 
 
 def test_student_and_teacher_are_exported_as_different_models(checkpoint, tmp_path):

@@ -6,8 +6,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from projects.mask_caption_sft.engine.launch import check_amp, prepare_distributed
+from projects.mask_caption_sft.engine.dry_run import dry_run
+from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
+from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
+from tests.miniature import SIZES, bfloat16_base
 
 
 @pytest.mark.parametrize('name', ['mask_caption_sft_4b', 'mask_caption_sft_tiny'])
@@ -21,6 +24,65 @@ def test_autocast_needs_a_gpu(monkeypatch, name):
             check_amp(config)
     else:
         check_amp(config)
+
+
+def config_over(name: str, **sa2va) -> Config:
+    """A config over a base that is stored in bfloat16."""
+    config = Config.fromfile(f'configs/{name}.py')
+    config.model['sa2va'].update(base=str(bfloat16_base()), **sa2va)
+    return config
+
+
+def test_the_4b_holds_its_base_as_released_and_the_tiny_config_in_float32():
+    config = config_over('mask_caption_sft_4b')
+    assert config.model.sa2va.base_dtype == 'released'
+    check_base_dtype(config, trains=True)
+    config = config_over('mask_caption_sft_tiny')
+    assert config.model.sa2va.base_dtype == 'float32'
+    check_base_dtype(config, trains=True)
+
+
+@pytest.mark.parametrize('chosen', ['released', 'bfloat16'])
+def test_half_precision_without_autocast_is_refused_before_anything_is_built(chosen):
+    config = config_over('mask_caption_sft_tiny', base_dtype=chosen)
+    message = (
+        r'\(model\.sa2va\.base_dtype\), which needs bf16 autocast, but optim_wrapper OptimWrapper '
+        r'\(dtype=None\) runs without\. Set optim_wrapper=dict\(type=AmpOptimWrapper, '
+        r"dtype='bfloat16', .*base_dtype='float32'"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_base_dtype(config, trains=True)
+    with pytest.raises(ValueError, match=r'model\.predict_dtype=None runs without'):
+        check_base_dtype(config, trains=False)
+    config.model.update(predict_dtype='bfloat16')
+    check_base_dtype(config, trains=False)
+
+
+def test_autocast_of_another_type_is_refused():
+    config = config_over('mask_caption_sft_4b')
+    config.optim_wrapper.update(dtype='float16')
+    with pytest.raises(ValueError, match=r"AmpOptimWrapper \(dtype='float16'\) runs without"):
+        check_base_dtype(config, trains=True)
+
+
+def test_a_base_that_is_not_there_or_is_in_float32_is_no_error_here(tmp_path):
+    config = Config.fromfile('configs/mask_caption_sft_4b.py')
+    config.model['sa2va'].update(base=str(tmp_path / 'nowhere'))
+    check_base_dtype(config, trains=True)
+    config = Config.fromfile('configs/mask_caption_sft_tiny.py')
+    write_base(new_sa2va(0, SIZES), tmp_path)  # in float32
+    config.model['sa2va'].update(base=str(tmp_path), base_dtype='released')
+    check_base_dtype(config, trains=True)
+
+
+def test_the_dry_run_says_it_once(capsys):
+    config = config_over('mask_caption_sft_tiny', base_dtype='released')
+    config.model.update(predict_dtype='bfloat16')
+    config.update(train_dataloader=None, val_dataloader=None)
+    assert dry_run(config) == 1
+    printed = capsys.readouterr().out
+    assert printed.count('which needs bf16 autocast') == 1
+    assert '1 problem(s)' in printed
 
 
 def test_without_a_gpu_processes_talk_through_gloo(monkeypatch):

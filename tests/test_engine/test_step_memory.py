@@ -37,7 +37,7 @@ def test_a_storage_counts_once_while_a_graph_holds_it_and_a_weight_never():
 def test_the_sizes_of_a_4b_step_are_those_of_its_config():
     config = Config.fromfile('configs/mask_caption_sft_4b.py')
     settings = {key: value for key, value in config.model.items() if key != 'type'}
-    settings['sa2va'] = build_on_meta(lora=config.model.sa2va.lora)
+    settings['sa2va'] = build_on_meta(**{k: v for k, v in config.model.sa2va.items() if k != 'base'})
     model = MaskCaptionSFT(**settings)
     shapes = StepShapes.largest(config, model, num_regions=4)
     assert shapes.num_tiles == [7, 7, 7, 7]  # 2 images in 2 views, 6 tiles and the thumbnail
@@ -47,6 +47,10 @@ def test_the_sizes_of_a_4b_step_are_those_of_its_config():
     assert 32 < shapes.segment_len < 100
     weights = count_weights(model, with_autocast=True)
     trained = 4 * 260_999_749  # bytes of float32
+    frozen = sum(p.numel() for p in model.student.parameters() if not p.requires_grad)
+    assert 3.9e9 < frozen < 3.95e9
+    # Two bytes each; norms, layer scales and positions have four, and are less than a thousandth.
+    assert 2 * frozen < weights['frozen weights'] < 2.002 * frozen
     assert weights['trained weights'] == weights["the teacher's own weights"] == trained
     assert weights["AdamW's two moments"] == weights['their gradients, and the copies that DDP sends']
     assert weights["AdamW's two moments"] == 2 * trained

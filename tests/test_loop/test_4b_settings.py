@@ -1,7 +1,8 @@
 """The 4B run's own settings on a miniature: everything the tiny run leaves out, at once.
 
-bf16 autocast, activation checkpointing, four iterations per update, LoRA dropout, sampled points, images of
-different numbers of tiles, K captions, two ranks; its vocabulary is in test_sa2va/test_caption_tokens.py.
+A base in bfloat16, autocast, activation checkpointing, four iterations per update, LoRA dropout, sampled
+points, images of different numbers of tiles, K captions, two ranks; its vocabulary is in
+test_sa2va/test_caption_tokens.py.
 Only the thresholds on IoU are lowered: no mask of random weights reaches them, and nothing would be taught.
 """
 
@@ -19,7 +20,7 @@ from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.loop.step import Step
 from projects.mask_caption_sft.ops.precision import without_gradient
-from tests.miniature import miniature_batch, miniature_sa2va, miniature_sample
+from tests.miniature import bfloat16_base, miniature_batch, miniature_sample, released_sa2va
 from tests.two_ranks import run_two_ranks
 
 CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
@@ -28,8 +29,8 @@ CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
 GROUPS = {'lora_': 0.95, 'multi_modal_projector': 0.95, 'mask_decoder': 0.98, 'text_hidden_fcs': 0.95}
 
 
-def miniature_4b() -> MaskCaptionSFT:
-    """The model that the 4B config declares, with a few thousand weights."""
+def miniature_4b(base_dtype: str | None = None) -> MaskCaptionSFT:
+    """The model that the 4B config declares, with a few thousand weights; its base as the config has it."""
     settings = copy.deepcopy(CONFIG.model)
     declared = settings.pop('sa2va')
     assert declared['activation_checkpointing']
@@ -37,10 +38,14 @@ def miniature_4b() -> MaskCaptionSFT:
     settings.pop('type')
     settings['objectives']['best_of_k'].update(margin_iou=-1.0, min_iou=0.0)
     settings['objectives']['segment_captions'].update(gate_iou=1e-6)
-    sa2va = miniature_sa2va(
+    sa2va = released_sa2va(
+        base_dtype or declared['base_dtype'],
         lora=dict(r=4, lora_alpha=8, lora_dropout=declared['lora']['lora_dropout']),
         activation_checkpointing=True,
     )
+    # One candidate is the best by far: a predicted IoU rounded otherwise would pick another mask.
+    with torch.no_grad():
+        sa2va.grounding_encoder.mask_decoder.iou_prediction_head.proj_out.bias[2] += 3.0
     return MaskCaptionSFT(sa2va, **settings).train()
 
 
@@ -89,16 +94,19 @@ def gradients(model: MaskCaptionSFT, dtype: torch.dtype | None) -> dict[str, tor
 
 
 @pytest.fixture(scope='module')
-def both():
-    """Gradients in float32 and under bf16 autocast, of two models that say the same and are judged the same.
+def all_gradients():
+    """Of three models that say the same and are judged the same; all have the values of the same base.
 
-    Captions and IoUs are given: one rounded otherwise picks another caption, which is another gradient.
+    In float32 throughout; under bf16 autocast with the base in bfloat16, as the config declares it; and under
+    autocast with the base in float32. Captions and IoUs are given: one rounded otherwise picks another
+    caption, which is another gradient.
     """
-    exact, short = miniature_4b(), miniature_4b()
+    exact, short, float32_base = miniature_4b('float32'), miniature_4b(), miniature_4b('float32')
+    assert short.student.needs_autocast
     views1, _ = exact.student.look(batch_of(0))
     captions = exact.student.describe(views1[torch.tensor([0, 1])], 32, exact.num_captions, exact.sampling)
     assert len(captions) == 8
-    for model in (exact, short):
+    for model in (exact, short, float32_base):
         # The first lines of the real call run too: they must leave nothing behind for later passes.
         write = model.student.describe
         model.student.describe = lambda *args, write=write: write(*args) and captions
@@ -106,7 +114,14 @@ def both():
     given = torch.tensor([[0.1, 0.1], [0.2, 0.3], [0.3, 0.2], [0.1, 0.1]])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Step, 'candidate_iou', property(lambda step: judge(step) * 0 + given))
-        return gradients(exact, None), gradients(short, torch.bfloat16)
+        autocast = torch.bfloat16
+        return gradients(exact, None), gradients(short, autocast), gradients(float32_base, autocast)
+
+
+@pytest.fixture(scope='module')
+def both(all_gradients):
+    """In float32, and as the config declares."""
+    return all_gradients[:2]
 
 
 def test_every_trained_tensor_gets_a_gradient_under_bf16(both):
@@ -127,6 +142,13 @@ def test_the_gradient_under_bf16_points_where_float32s_does(both, group):
     cosine = torch.nn.functional.cosine_similarity(exact, short, dim=0).item()
     assert cosine > GROUPS[group]
     assert short.norm().item() == pytest.approx(exact.norm().item(), rel=0.2)
+
+
+def test_a_base_in_bfloat16_gives_the_same_gradients_as_one_in_float32(all_gradients):
+    """Bit for bit: autocast would cast the same weights, and everything else is computed in float32."""
+    _, short, float32_base = all_gradients
+    assert short.keys() == float32_base.keys()
+    assert [name for name in short if not torch.equal(short[name], float32_base[name])] == []
 
 
 # ---------------------------------------------------------------- autocast's cache
@@ -162,7 +184,7 @@ def test_whatever_runs_without_gradient_runs_beside_the_cache():
 
 def test_the_kl_to_the_start_sees_the_start_under_autocast():
     """The cast of the trained projector must not stand in for the first one."""
-    student = miniature_4b().eval().student
+    student = miniature_4b('float32').eval().student  # to be compared with passes outside autocast
     answers, batch = student.text.encode_answers(['a red shirt.', 'the dog']), miniature_batch([None, None])
     parameters = dict(student.named_parameters())
     with torch.no_grad():
@@ -204,6 +226,7 @@ def work(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_update_together_once_in_four_iterations_and_the_teacher_follows(tmp_path):
+    bfloat16_base()  # one for both
     run_two_ranks(work, tmp_path)
     (first, before, moved), (second, _, _) = (torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
     assert moved == [False, False, False, True]
@@ -215,3 +238,69 @@ def test_two_ranks_update_together_once_in_four_iterations_and_the_teacher_follo
         teacher = name.replace('student.', 'teacher.')
         expected = before[teacher] + 0.001 * (first[name] - before[teacher])
         torch.testing.assert_close(first[teacher], expected, rtol=1e-6, atol=1e-8)
+
+
+# ---------------------------------------------------------------- a base in bfloat16
+
+
+def test_what_is_trained_is_float32_in_student_teacher_and_start():
+    model = miniature_4b()
+    trained = {name for name, p in model.student.named_parameters() if p.requires_grad}
+    for side in (model.student, model.teacher):
+        parameters = dict(side.named_parameters())
+        assert {parameters[name].dtype for name in trained} == {torch.float32}
+    assert {tensor.dtype for tensor in model.student.start_weights._tensors.values()} == {torch.float32}
+    assert any(p.dtype == torch.bfloat16 for p in model.teacher.parameters())
+
+
+def test_the_teacher_moves_by_a_thousandth_of_the_gap():
+    """In bfloat16 it would stay where it is: a step of 0.001 is below its rounding."""
+    model = miniature_4b()
+    wrapper, hook = wrapper_for(model), TeacherEMAHook(momentum=0.001)
+    hook.before_run(type('Runner', (), dict(model=model, optim_wrapper=wrapper)))
+    before = {name: p.clone() for name, p in model.teacher.named_parameters()}
+    with torch.no_grad():
+        for parameter in model.student.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.01)
+    hook.step()
+    for name, parameter in model.student.named_parameters():
+        moved = dict(model.teacher.named_parameters())[name] - before[name]
+        assert torch.equal(moved.bool().any(), torch.tensor(parameter.requires_grad)), name
+        if parameter.requires_grad:
+            assert moved.mean().item() == pytest.approx(1e-5, rel=0.01)  # 0.001 * 0.01
+
+
+def test_one_step_trains_and_validation_and_resume_follow(tmp_path):
+    torch.manual_seed(0)
+    model = miniature_4b()
+    wrapper = wrapper_for(model)
+    for iteration in range(4):
+        with wrapper.optim_context(model):
+            losses = model(batch_of(iteration), mode='loss')
+        total, _ = model.parse_losses(losses)
+        wrapper.update_params(total)
+    torch.save(model.state_dict(), tmp_path / 'state.pth')
+    resumed = miniature_4b()
+    resumed.load_state_dict(torch.load(tmp_path / 'state.pth'))
+    assert {t.dtype for t in model.state_dict().values()} == {torch.float32}
+    first, second = (m.eval()(batch_of(0), mode='predict') for m in (model, resumed))
+    assert len(first) == 3
+    for one, other in zip(first, second):
+        assert one.caption == other.caption
+        assert all(torch.equal(one.masks[name], other.masks[name]) for name in one.masks)
+
+
+def test_training_without_autocast_is_refused_with_both_settings():
+    with pytest.raises(
+        ValueError, match=r'base_dtype.*needs bf16 autocast, but this optim_wrapper runs without'
+    ):
+        miniature_4b()(batch_of(0), mode='loss')
+
+
+def test_validation_without_autocast_is_refused_with_both_settings():
+    with pytest.raises(
+        ValueError, match=r"predict_dtype=None runs without\. Set model\.predict_dtype='bfloat16'"
+    ):
+        MaskCaptionSFT(released_sa2va(), {}, predict_dtype=None)
+    MaskCaptionSFT(released_sa2va('float32'), {}, predict_dtype=None)

@@ -1,9 +1,11 @@
 """A run writes what it says it writes, and goes on where it stopped."""
 
+import shutil
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.workplace import CONFIG, ROOT, load_checkpoint
 
@@ -98,6 +100,20 @@ def test_the_test_tool_reads_our_checkpoints_and_the_released_layout(trained, ki
     options.append('train_dataloader.dataset.datasets.sav.data_root=nowhere')
     tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), checkpoint, *flags]
     result = trained.call(*tool, '--work-dir', kind, '--cfg-options', *options)
+    assert 'mask_cycle/second_view_iou' in result.stdout + result.stderr
+
+
+def test_a_base_in_bfloat16_is_validated_under_autocast_and_refused_without(trained):
+    base = trained.folder / 'bfloat16_base'
+    shutil.copytree(trained.folder / 'data' / 'tiny_world' / 'sa2va_tiny', base)
+    tensors = load_file(base / 'model.safetensors')
+    save_file({name: tensor.bfloat16() for name, tensor in tensors.items()}, base / 'model.safetensors')
+    options = [f'test_dataloader.dataset.datasets.{name}=None' for name in ('sa1b_val', 'refcoco_val')]
+    options.append('model.sa2va.base_dtype=released')
+    tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), 'bfloat16_base']
+    call = [*tool, '--work-dir', 'bfloat16', '--cfg-options', *options]
+    assert 'error: The base' in trained.call(*call, check=False).stderr
+    result = trained.call(*call, 'model.predict_dtype=bfloat16')
     assert 'mask_cycle/second_view_iou' in result.stdout + result.stderr
 
 

@@ -15,6 +15,8 @@ model = dict(
     sa2va=dict(
         # Tile, grid, grounding and mask sizes and the prompt template follow from its config.json.
         base='pretrained/Sa2VA-4B',
+        # The frozen weights stay in bfloat16, as they are released; autocast would cast them anyway.
+        base_dtype='released',
         lora=dict(r=128, lora_alpha=256, lora_dropout=0.05),
         train_embeddings=False,
         activation_checkpointing=True,

@@ -7,5 +7,5 @@ with read_base():
 
 model.update(max_caption_len=10, signal_interval=10, predict_dtype=None)
 model['segmentation_losses'].update(num_points=0)
-model['sa2va'].update(base='data/tiny_world/sa2va_tiny', activation_checkpointing=False)
+model['sa2va'].update(base='data/tiny_world/sa2va_tiny', base_dtype='float32', activation_checkpointing=False)
 model['sa2va']['lora'].update(r=16, lora_alpha=32, lora_dropout=0.0)

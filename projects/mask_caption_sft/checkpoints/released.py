@@ -21,7 +21,10 @@ _POSITIONS_AGAIN = 'grounding_encoder.prompt_encoder.shared_embedding.positional
 
 
 class ReleasedWeights(Mapping[str, Tensor]):
-    """The tensors of a released checkpoint by name, read one at a time from the mapped files.
+    """The tensors of a released checkpoint by name, each a part of its mapped file.
+
+    The mapping is private: what is written to a tensor reaches neither the file nor another process.
+    Tensors that are only read stay in the page cache, one copy for all processes of a machine.
 
     Args:
         base: Directory with ``model.safetensors``, or shards with
@@ -72,6 +75,14 @@ class ReleasedWeights(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         return self._open[self.shard_of[key]].get_tensor(key)
 
+    def stored_dtype(self, key: str) -> str:
+        """safetensors' name of a tensor's type, ``'BF16'`` for one; from the header."""
+        return self._open[self.shard_of[key]].get_slice(key).get_dtype()
+
+    def num_dims(self, key: str) -> int:
+        """Number of dimensions of a tensor; from the header."""
+        return len(self._open[self.shard_of[key]].get_slice(key).get_shape())
+
     def metadata(self, shard: str) -> dict[str, str]:
         """The free-text header of a shard."""
         return self._open[shard].metadata() or {}
@@ -117,10 +128,12 @@ def native_tensors(
 
 
 def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
-    """Copy tensors into the model; every parameter must be given, and fit.
+    """Give the model these tensors as its parameters; every one must be given, and fit.
 
-    LoRA parameters are left alone: they are not in a released checkpoint. A parameter has two names
-    only if the embeddings are tied to the output matrix; then the first name is read.
+    Nothing is copied or cast: a parameter then is the tensor it was given, whatever its type and device, and
+    takes a gradient if the one before it did. LoRA parameters are left alone: they are not in a released
+    checkpoint. A parameter has two names only if the embeddings are tied to the output matrix; then the
+    first name is read.
 
     Raises:
         ValueError: Tensors are missing, unknown or of the wrong shape; the message lists them.
@@ -128,7 +141,8 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     targets: dict[str, Tensor] = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     targets[_POSITIONS] = model.get_buffer(_POSITIONS)
     targets = {name: target for name, target in targets.items() if 'lora_' not in name}
-    named_again = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
+    named_again = {plain_name(name) for name, _ in model.named_parameters(remove_duplicate=False)}
+    places = _places(model)
     surplus, misfits, seen, unread = [], [], set(), {}
     for name, tensor in tensors:
         if name not in targets and name in named_again:
@@ -141,8 +155,12 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
         if targets[name].shape != tensor.shape:
             misfits.append(f'{name} {tuple(tensor.shape)} for {tuple(targets[name].shape)}')
             continue
-        with torch.no_grad():
+        if name == _POSITIONS:
             targets[name].copy_(tensor)
+            continue
+        parameter = nn.Parameter(tensor, requires_grad=targets[name].requires_grad)
+        for module, leaf in places[id(targets[name])]:
+            setattr(module, leaf, parameter)
     missing = [_released_name(name) for name in targets if name not in seen]
     problems = [
         f'{title}: {_listed(names)}'
@@ -153,9 +171,20 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
     ]  # fmt: skip
     if problems:
         raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
+    named = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
     for name, tensor in unread.items():
-        warn_if_untied(named_again[name].detach(), tensor, where)
+        warn_if_untied(named[name].detach(), tensor, where)
     model.get_buffer(_POSITIONS_AGAIN).copy_(model.get_buffer(_POSITIONS))
+
+
+def _places(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """Where each parameter is an attribute, by its id: in two places if the embeddings are tied."""
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for leaf, parameter in module._parameters.items():
+            if parameter is not None:
+                places.setdefault(id(parameter), []).append((module, leaf))
+    return places
 
 
 def _released_name(native: str) -> str:

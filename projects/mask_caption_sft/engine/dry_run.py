@@ -16,6 +16,7 @@ from ..sa2va.meta import build_on_meta
 from ..sa2va.sa2va import Sa2VA
 from ..structures import BrokenRecord, RegionSample
 from .base_sizes import packers
+from .launch import check_base_dtype
 from .schedules import check_schedules
 
 _BASE_MISSING = (
@@ -38,6 +39,8 @@ def dry_run(config: Config) -> int:
     _check_model(config, problems)
     try:
         check_schedules(config.get('param_scheduler'))
+        if not problems:  # a base that cannot be built has been named
+            check_base_dtype(config, trains=True)
     except ValueError as error:
         problems.append(str(error))
     for loader in ('train_dataloader', 'val_dataloader'):

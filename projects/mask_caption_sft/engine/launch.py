@@ -1,7 +1,13 @@
 """What MMEngine 0.10.7 needs in addition with torch >= 2.6, and on machines without a GPU."""
 
+from pathlib import Path
+
 import torch
 from mmengine.config import Config
+
+from ..checkpoints.released import ReleasedWeights
+from ..checkpoints.stored_dtypes import stored_dtypes
+from ..sa2va.base_dtype import AMP_SETTING, NEEDS_AUTOCAST, frozen_dtype
 
 
 def check_amp(config: Config) -> None:
@@ -16,6 +22,41 @@ def check_amp(config: Config) -> None:
             'AmpOptimWrapper (bf16 autocast) needs a GPU, and there is none. For float32 on a CPU leave out '
             '--amp, or declare an OptimWrapper as configs/mask_caption_sft_tiny.py does.'
         )
+
+
+def check_base_dtype(config: Config, trains: bool) -> None:
+    """Refuse a base in half precision that something would run without autocast.
+
+    The types are read from the files' headers. A base that is not there is no error here; whatever
+    builds the model will refuse it.
+
+    Args:
+        config: Of the run.
+        trains: Whether it trains; otherwise only validation has to have autocast.
+
+    Raises:
+        ValueError: A setting does not go with the base, or the base's types are unknown or mixed.
+    """
+    settings = config.get('model', {}).get('sa2va', {})
+    chosen = frozen_dtype(settings.get('base_dtype', 'float32'), None)
+    if chosen == torch.float32 or not _is_half(settings.get('base'), chosen):
+        return
+    wrapper = config.get('optim_wrapper') or {}
+    kind = getattr(wrapper.get('type'), '__name__', str(wrapper.get('type')))
+    if trains and not (kind.endswith('AmpOptimWrapper') and wrapper.get('dtype') == 'bfloat16'):
+        raise ValueError(
+            NEEDS_AUTOCAST.format(f'optim_wrapper {kind} (dtype={wrapper.get("dtype")!r})', AMP_SETTING)
+        )
+    if config.model.get('predict_dtype') is None:
+        raise ValueError(NEEDS_AUTOCAST.format('model.predict_dtype=None', "model.predict_dtype='bfloat16'"))
+
+
+def _is_half(base: str | None, chosen: torch.dtype | None) -> bool:
+    if chosen is not None:
+        return True
+    if base is None or not (Path(base) / 'config.json').is_file():
+        return False
+    return any(dtype != torch.float32 for dtype in stored_dtypes(ReleasedWeights(base)).values())
 
 
 def prepare_distributed(config: Config) -> None:

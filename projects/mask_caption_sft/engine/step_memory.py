@@ -18,7 +18,7 @@ from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..loop.objectives import BestOfK, HumanExpressions, NearStart, SegmentCaptions, TeacherIoU
 from ..losses import LossTable, caption_loss, iou_loss, kl_loss
 from ..ops.caption_bridge import TokenTwins
-from ..ops.precision import autocast_dtype
+from ..ops.precision import at_least_float32, autocast_dtype
 from ..sa2va.grounding import best_candidate, decode_masks
 from ..sa2va.prompt_forest import KeysValues, PromptForest
 from ..sa2va.sa2va import Sa2VA
@@ -138,7 +138,8 @@ def count_saved(
     found: dict[str, int] = {}
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        model.to_empty(device='cpu').train()
+        _drop_values(model)
+        model.train()
         if dtype is not None:
             stack.enter_context(torch.autocast('cpu', dtype))
             stack.enter_context(_NormsInFloat32())
@@ -154,6 +155,18 @@ def count_saved(
             total += found[name]
         found['one recomputed layer'] = step.count_layer()
     return found
+
+
+def _drop_values(module: torch.nn.Module) -> None:
+    """``to_empty``, but once for a module that student and teacher share; a second time it fails."""
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                empty = torch.empty_like(parameter, device='cpu')
+                part._parameters[name] = torch.nn.Parameter(empty, parameter.requires_grad)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                part._buffers[name] = torch.empty_like(buffer, device='cpu')
 
 
 class _NormsInFloat32(TorchFunctionMode):
@@ -189,11 +202,11 @@ class _Step:
 
     def projected(self, sa2va: Sa2VA, image: int) -> Tensor:
         """``[tiles * g * g, D]``, the tokens of one image."""
-        return sa2va.image_tokens(self.views.features, image).flatten(0, 1).to(sa2va.embedding.dtype)
+        return at_least_float32(sa2va.image_tokens(self.views.features, image).flatten(0, 1))
 
     def words(self, length: int) -> Tensor:
         """Words of ours, ``[length, D]``."""
-        return torch.zeros(length, self.student.embedding.shape[1], dtype=self.student.embedding.dtype)
+        return torch.zeros(length, self.student.embedding.shape[1])
 
     # ------------------------------------------------------------------ what the student is asked
 
@@ -273,7 +286,7 @@ class _Step:
         config, length = reader.language_model.config, len(self.images[image])
         width = config.hidden_size // config.num_attention_heads
         shape = (1, config.num_key_value_heads, length, width)
-        dtype = autocast_dtype(torch.device('cpu')) or reader.embedding.dtype
+        dtype = autocast_dtype(torch.device('cpu')) or torch.float32
         pair = (torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype))
         return KeysValues([pair] * config.num_hidden_layers)
 

@@ -12,6 +12,8 @@ from ..checkpoints.state_filter import keep_trained_only
 from ..losses import LossTable
 from ..losses.loss_table import GRAPH
 from ..ops.build import build
+from ..ops.precision import is_bfloat16_autocast
+from ..sa2va.base_dtype import AMP_SETTING, NEEDS_AUTOCAST
 from ..sa2va.generation import Sampling
 from ..sa2va.sa2va import Sa2VA
 from ..structures import RegionBatch, RegionPrediction
@@ -71,6 +73,10 @@ class MaskCaptionSFT(BaseModel):
         _check_choice('segment_with', segment_with, ('teacher', 'student'))
         _check_choice('predict_with', predict_with, ('teacher', 'student'))
         _check_choice('predict_dtype', predict_dtype, (None, 'bfloat16', 'float16'))
+        if self.student.needs_autocast and predict_dtype is None:
+            raise ValueError(
+                NEEDS_AUTOCAST.format('model.predict_dtype=None', "model.predict_dtype='bfloat16'")
+            )
         _check_choice('predict_answers', predict_answers, ('written', 'given'))
         if max_caption_len >= self.student.max_context:
             raise ValueError(
@@ -146,6 +152,8 @@ class MaskCaptionSFT(BaseModel):
         MMEngine's loops look at the last output, which has to exist, and leave out one of losses.
         """
         if mode == 'loss':
+            if self.student.needs_autocast and not is_bfloat16_autocast(self.student.device):
+                raise ValueError(NEEDS_AUTOCAST.format('this optim_wrapper', AMP_SETTING))
             return self.loss(batch)
         if mode == 'predict':
             model = self.teacher if self.predict_with == 'teacher' else self.student

@@ -7,7 +7,11 @@ from ..sa2va.sa2va import Sa2VA
 
 
 def build_teacher(student: Sa2VA) -> Sa2VA:
-    """A copy that shares every frozen tensor with the student and owns the trained ones.
+    """A copy that shares what is frozen with the student and owns the trained tensors.
+
+    A module without a trained weight is the same object in both, so that whatever is done to it later
+    (moved, sharded, quantised, hooked) holds for both. It is always in eval mode, see
+    :attr:`Sa2VA.frozen`; modules without weights, dropout for one, are copied.
 
     It is a module of its own, so that the student's activation checkpointing recomputes with
     the student's weights. It is in eval mode and its weights take no gradient;
@@ -16,7 +20,7 @@ def build_teacher(student: Sa2VA) -> Sa2VA:
     Args:
         student: The model in training. Its tokenizer and config are shared too.
     """
-    shared = [student.text, student.config]
+    shared = [student.text, student.config, *student.frozen]
     shared += [p for p in student.parameters() if not p.requires_grad]
     shared += list(student.buffers())
     # deepcopy takes an object it finds in the memo instead of copying it.

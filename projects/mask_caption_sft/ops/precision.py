@@ -12,6 +12,12 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def is_bfloat16_autocast(device: torch.device) -> bool:
+    """Whether what runs on this device now runs under bf16 autocast."""
+    kind = device.type
+    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+
+
 @contextmanager
 def without_gradient() -> Iterator[None]:
     """``torch.no_grad()`` that neither reads nor fills autocast's cache of cast weights; also a decorator.

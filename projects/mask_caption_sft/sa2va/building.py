@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoints.config import read_config
-from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
+from ..checkpoints.released import ReleasedWeights, native_tensors
 from ..checkpoints.tied_embeddings import with_tied_head
 from ..checkpoints.training_file import check_fingerprint, find_base, read_checkpoint, trained_tensors
 from .sa2va import Sa2VA
@@ -33,6 +33,5 @@ def load_trained(path: str | Path, base: str | None = None, side: str = 'student
     def read(name: str) -> Tensor:
         return trained.apply(name, weights[name]) if name in trained.names() else weights[name]
 
-    load_native(model, native_tensors(weights.keys(), read, str(path)), str(path))
-    model.remember_start()
+    model.replace_weights(native_tensors(weights.keys(), read, str(path)), str(path))
     return model

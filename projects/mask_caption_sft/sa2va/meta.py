@@ -8,7 +8,7 @@ import torch
 
 from .sa2va import Sa2VA
 
-#: ``config.json`` of the released Sa2VA-4B, as far as it decides shapes.
+#: ``config.json`` of the released Sa2VA-4B, as far as it decides shapes and types.
 SA2VA_4B = Path(__file__).parent / 'architectures' / 'sa2va_4b.json'
 
 

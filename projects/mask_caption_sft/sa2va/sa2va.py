@@ -1,12 +1,13 @@
 """Sa2VA behind two verbs: *describe* (image, mask -> caption), *segment* (image, text -> mask)."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from mmengine.logging import print_log
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..checkpoints.config import read_config
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
+from ..checkpoints.stored_dtypes import stored_dtypes
 from ..checkpoints.trained_tensors import LORA_TARGETS
 from ..ops import prompts
 from ..ops.mask import resize_masks
@@ -29,7 +31,9 @@ from ..structures import (
     TextEmbeds,
 )
 from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs
+from .base_dtype import float32_embeddings, frozen_dtype, has_half_precision, set_dtypes
 from .base_sizes import base_sizes
+from .frozen import frozen_modules
 from .generation import Sampling
 from .grounding import encode_pixels, normalize_pixels
 from .prefix import Prefix
@@ -49,6 +53,7 @@ class Sa2VA(nn.Module):
 
     Attributes:
         first_token_map, last_token_map: ``[V]`` long, see :class:`TextCodec`.
+        frozen: The largest modules without a trained weight; always in eval mode.
 
     Args:
         base: Directory in the released layout.
@@ -56,6 +61,9 @@ class Sa2VA(nn.Module):
             ``peft.LoraConfig``; None for no LoRA.
         train_embeddings: Also train token embeddings and output matrix.
         train_all: Train every weight; for training a base from scratch.
+        base_dtype: In what the frozen weights are held: ``'float32'``, ``'bfloat16'``, or ``'released'``
+            for what the checkpoint stores. In half precision the model runs under autocast only.
+            What is trained is float32.
         activation_checkpointing: Recompute the language model's activations.
         prompt_template: Name of a prompt template; by default the one that ``config.json`` states.
         newline_before_answer: Inference form of the template (see PromptTemplate).
@@ -73,6 +81,7 @@ class Sa2VA(nn.Module):
         lora: dict[str, Any] | None = None,
         train_embeddings: bool = False,
         train_all: bool = False,
+        base_dtype: str = 'float32',
         activation_checkpointing: bool = False,
         prompt_template: str | None = None,
         newline_before_answer: bool = True,
@@ -92,21 +101,39 @@ class Sa2VA(nn.Module):
         template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
-        self.mllm = build_mllm(self.config, self.text.image_token_id)
-        self.grounding_encoder = build_grounding_encoder(self.config)
-        self.text_hidden_fcs = build_text_hidden_fcs(self.config)
+        self._frozen_dtype = frozen_dtype(base_dtype, config)
+        self._build(without_values=config is None)
         if config is None:
             weights = ReleasedWeights(str(base))
             self.base_fingerprint = weights.fingerprint()
+            if base_dtype == 'released':
+                stored_dtypes(weights)
             load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
         self.register_buffer('first_token_map', self.text.first_token_map(), persistent=False)
         self.register_buffer('last_token_map', self.text.last_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
+        set_dtypes(self, self._frozen_dtype)
+        float32_embeddings(self.mllm.get_input_embeddings())
+        self.frozen = list(frozen_modules(self))
         self.remember_start()
         self.activation_checkpointing = activation_checkpointing
-        self._set_checkpointing(activation_checkpointing)
+        self.train()
 
     # ------------------------------------------------------------------ construction
+
+    def _build(self, without_values: bool) -> None:
+        """The modules; without values their parameters are on the meta device until they are loaded."""
+        with init_empty_weights(include_buffers=False) if without_values else nullcontext():
+            self.mllm = build_mllm(self.config, self.text.image_token_id)
+            self.grounding_encoder = build_grounding_encoder(self.config)
+            self.text_hidden_fcs = build_text_hidden_fcs(self.config)
+        self.mllm.tie_weights()  # on the meta device every assignment makes a parameter of its own
+
+    def replace_weights(self, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+        """Take other values for all weights but LoRA, see :func:`load_native`."""
+        load_native(self, tensors, where)
+        set_dtypes(self, self._frozen_dtype)
+        self.remember_start()
 
     def _template_name(self, given: str | None) -> str:
         stated: str | None = self.config.get('template')
@@ -192,10 +219,10 @@ class Sa2VA(nn.Module):
             layer.training = enabled or self.training
 
     def train(self, mode: bool = True) -> 'Sa2VA':
-        """Train or eval mode; the frozen encoders stay in eval mode."""
+        """Train or eval mode; what is frozen stays in eval mode, as do the encoders."""
         super().train(mode)
-        self.mllm.model.vision_tower.eval()
-        self.grounding_encoder.vision_encoder.eval()
+        for module in (*self.frozen, self.mllm.model.vision_tower, self.grounding_encoder.vision_encoder):
+            module.eval()
         self._set_checkpointing(self.activation_checkpointing)
         return self
 
@@ -204,6 +231,11 @@ class Sa2VA(nn.Module):
         """``lora_alpha / r`` as peft applies it; None without LoRA."""
         adapters = adapters_of(self.mllm)
         return adapters[0].scaling['default'] if adapters else None
+
+    @property
+    def needs_autocast(self) -> bool:
+        """Whether frozen weights are in half precision."""
+        return has_half_precision(self)
 
     def trained_state_dict(self) -> dict[str, Tensor]:
         """Names and values of what is trained."""
