@@ -11,8 +11,8 @@ _names: list[str] = []
 
 
 def current_part() -> str:
-    """The names of all parts that are running, outermost first; empty outside."""
-    return ' / '.join(_names)
+    """The names of the two outermost parts that are running, such as objective and verb; empty outside."""
+    return ' / '.join(_names[:2])
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def named_methods(owners: Mapping[str, Any], with_own_name: bool = True) -> Iter
         owners: The objects by name; an object that occurs twice has its first name.
         with_own_name: Name the part ``owner.method``; otherwise ``owner``.
     """
-    distinct = {id(owner): (name, owner) for name, owner in reversed(owners.items())}
+    distinct = {id(owner): (name, owner) for name, owner in reversed(list(owners.items()))}
     is_inside: list[bool] = []
     with ExitStack() as stack:
         for name, owner in distinct.values():

@@ -5,6 +5,8 @@ one region, so that no token is padding; and only the states that are needed mee
 favour the plain step.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
@@ -42,7 +44,7 @@ def write(student: Sa2VA, region: RegionBatch, max_caption_len: int, sampling: S
     student.eval()
     prompt = student.describe_prompts(look(student, region, 1))[0]
     chosen = dict(do_sample=False) if sampling is None else dict(do_sample=True, **vars(sampling))
-    ids = student.mllm.generate(
+    ids: Any = student.mllm.generate(
         inputs_embeds=prompt[None],
         attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=prompt.device),
         max_new_tokens=max_caption_len + len(student.text.end_ids),
