@@ -162,6 +162,7 @@ def test_a_small_image_beside_a_large_one_is_mostly_padding():
     assert census.padding_ratio(greedy) == pytest.approx(missing / (2 * DESCRIBE + 2 * 8))
 
 
+@pytest.mark.slow
 def test_the_plain_step_runs_everything_again_for_every_region_and_pass():
     model = model_of()
     census = census_of(model, batch_of(7, 7), PlainStep(model))
