@@ -109,6 +109,7 @@ class MaskCaptionSFT(BaseModel):
             )  # fmt: skip
             active = [o for o in self.objectives.values() if len(step.views1) or not o.needs_captions]
             asked = [objective.ask(step) for objective in active]
+            step.questions.answer()
             for objective, answers in zip(active, asked):
                 objective.teach(step, answers)
             if len(step.views1) and self.is_signal_iter():

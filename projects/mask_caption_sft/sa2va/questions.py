@@ -86,6 +86,8 @@ class Questions:
         """
         answer = self.model.segment_answer()
         answer_embeds = self.model.embed_ids(answer)
+        if self.prefix is not None:
+            self.prefix.read(views.image_index.tolist())  # together, and not one by one
         asked = [
             self._add(
                 torch.cat([segment_piece(self.model, text[keep], self.show_images), answer_embeds]),
@@ -110,11 +112,14 @@ class Questions:
 
     # ------------------------------------------------------------------ how it is answered
 
+    def answer(self) -> None:
+        """Run the language model now, for all questions; whoever reads an answer would do it."""
+        _ = self._states
+
     @cached_property
     def _states(self) -> list[Tensor]:
         self._has_run = True
-        self.model.check_context(self._forest.longest_prompt(), 0)
-        return self._forest.run(self.model.language_model)
+        return self.model.run(self._forest)
 
     def _add(self, embeds: Tensor, after: int) -> int:
         if self._has_run:

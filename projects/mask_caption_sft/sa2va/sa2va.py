@@ -463,5 +463,13 @@ class Sa2VA(nn.Module):
         forest = PromptForest()
         for sequence in sequences:
             forest.root(sequence)
+        return self.run(forest)
+
+    def run(self, forest: PromptForest) -> list[Tensor]:
+        """The last hidden states ``[L, D]`` of each piece of some prompts, see :meth:`PromptForest.run`.
+
+        Raises:
+            ValueError: A prompt is longer than the model's context.
+        """
         self.check_context(forest.longest_prompt(), 0)
         return forest.run(self.language_model)

@@ -1,0 +1,1 @@
+"""What a step costs, counted and timed, beside the same step written plainly."""
