@@ -228,6 +228,13 @@ def test_memory_is_what_lives_at_one_time():
         assert noted.memory.now == 0
 
 
+def test_to_count_a_step_holds_nothing_that_it_would_have_let_go(census):
+    model, batch = model_of(), batch_of(7, 7)
+    with without_signals(), Noted() as noted:
+        model.parse_losses(model.loss(batch))[0].backward()
+    assert census.peak_bytes == pytest.approx(noted.memory.peak, rel=0.02)
+
+
 class Speaker:
     def speak(self) -> str:
         return f'{self.hum()}, {current_part()}'

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.precision import without_gradient
@@ -107,8 +107,7 @@ def take_census(
     with ExitStack() as stack:
         stack.enter_context(named_methods(model.objectives, with_own_name=False))
         stack.enter_context(named_methods({'student': model.student, 'teacher': model.teacher}))
-        flop_counter = stack.enter_context(_flop_counter())
-        book = _Book(census, flop_counter)
+        book = _Book(census)
         for sa2va in models:
             stack.enter_context(book.watching(sa2va))
         with book:
@@ -123,22 +122,24 @@ def take_census(
 def count_prompts(student: Sa2VA, prompts: Sequence[Tensor]) -> int:
     """FLOPs of the language model's layers for embedded prompts ``[L, D]``, one by one."""
     census = Census()
-    with _flop_counter() as flop_counter:
-        book = _Book(census, flop_counter)
-        with book.watching(student), book:
-            for prompt in prompts:
-                student.mllm.model.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
+    book = _Book(census)
+    with book.watching(student), book:
+        for prompt in prompts:
+            student.mllm.model.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
     return census.total(module=LANGUAGE_MODEL)
 
 
 class _Book(TorchDispatchMode):
-    """Charges each operation's FLOPs and memory to what is running."""
+    """Charges each operation's FLOPs and memory to what is running.
+
+    PyTorch's ``FlopCounterMode`` would hold every module's tensors until the garbage collector runs.
+    """
 
     supports_higher_order_operators = True
 
-    def __init__(self, census: Census, flop_counter: FlopCounterMode) -> None:
+    def __init__(self, census: Census) -> None:
         super().__init__()
-        self.census, self.flop_counter = census, flop_counter
+        self.census = census
         self.memory = LiveBytes()
         self.is_backward = False
         self._modules: list[str] = []
@@ -147,11 +148,11 @@ class _Book(TorchDispatchMode):
         self._returning: str | None = None
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        before = self.flop_counter.get_total_flops()
-        result = function(*args, **(kwargs or {}))
-        spent = self.flop_counter.get_total_flops() - before
-        if spent:
-            self.census.flops[self._key()] += spent
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        formula = flop_registry.get(getattr(function, 'overloadpacket', None))
+        if formula is not None:
+            self.census.flops[self._key()] += formula(*args, **kwargs, out_val=result)
         self.memory.note(result, (args, kwargs))
         return result
 
@@ -238,16 +239,7 @@ def _num_padding(embeds: Tensor) -> int:
     return int((embeds == 0).all(-1).sum())
 
 
-def _flop_counter() -> FlopCounterMode:
-    """PyTorch's counter, which lacks attention as it runs on a CPU."""
-    aten = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
-        },
-    )
+# PyTorch counts attention on a GPU; these are its kernels on a CPU.
 
 
 def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[int], *args, **kwargs) -> int:
@@ -262,3 +254,10 @@ def _attention_backward_flops(
     """Five products: the scores again, and the gradients of scores, query, key and value."""
     rows, heads, length, width = query
     return 2 * rows * heads * length * key[2] * (3 * width + 2 * value[3])
+
+
+_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+for _kernel, _formula in ((_attention, _attention_flops), (_attention_backward, _attention_backward_flops)):
+    if _kernel not in flop_registry:
+        register_flop_formula(_kernel)(_formula)

@@ -1,7 +1,7 @@
 """Captions written token by token: the greedy one of each region, and sampled ones beside it."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def write_captions(
     """
     max_len = max_caption_len + len(model.text.end_ids)
     last_states, questions = _read_questions(model, views, prefix, max_len)
-    writing = _Branches(questions, num_captions, max_len)
+    writing = _Branches(questions, num_captions, max_len, _forward_of(model))
     choose = _Choice(sampling, torch.tensor(model.text.banned_token_ids, device=last_states.device))
     states = last_states[:, None].expand(-1, num_captions, -1)
     rows: list[list[int]] = [[] for _ in range(num_captions * len(views))]
@@ -79,6 +79,13 @@ def _read_questions(
     return last, [(prefix[image], as_attention_reads(kept[n])) for image, n in zip(images, numbers)]
 
 
+def _forward_of(model: 'Sa2VA') -> Callable[..., Any]:
+    """Compiled, if the model says so; torch keeps what it has compiled for the next call."""
+    if not model.compile_to_write:
+        return model.language_model
+    return torch.compile(model.language_model.forward, dynamic=True)
+
+
 class _Branches:
     """K unfinished captions behind each of R prompts, and the cache that they write into.
 
@@ -88,11 +95,17 @@ class _Branches:
         prompts: Keys and values of image and question of each of R regions.
         num_branches: K.
         max_len: The most tokens of a branch.
+        forward: The language model's.
     """
 
     def __init__(
-        self, prompts: Sequence[tuple[KeysValues, KeysValues]], num_branches: int, max_len: int
+        self,
+        prompts: Sequence[tuple[KeysValues, KeysValues]],
+        num_branches: int,
+        max_len: int,
+        forward: Callable[..., Any],
     ) -> None:
+        self.forward = forward
         first_keys = prompts[0][0].layers[0][0]
         self.device = first_keys.device
         lengths = [len(image) + len(question) for image, question in prompts]
@@ -111,7 +124,7 @@ class _Branches:
         slots = self.first_slot + step
         visible = self._in_prompt | (self._in_branch & (self.order <= slots[:, None]))
         self.cache.slots = slots
-        return model.language_model(
+        return self.forward(
             inputs_embeds=model.embed_ids(tokens),
             attention_mask=visible[:, None],
             position_ids=(self.prompt_lens[:, None] + step).expand_as(tokens),

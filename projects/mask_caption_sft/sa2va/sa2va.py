@@ -36,6 +36,7 @@ from .base_sizes import base_sizes
 from .frozen import frozen_modules
 from .generation import Sampling
 from .grounding import encode_pixels, normalize_pixels
+from .merged_lora import merged_lora
 from .prefix import Prefix
 from .prompt_forest import PromptForest
 from .prompt_pieces import describe_piece, image_piece, segment_piece
@@ -65,6 +66,8 @@ class Sa2VA(nn.Module):
             for what the checkpoint stores. In half precision the model runs under autocast only.
             What is trained is float32.
         activation_checkpointing: Recompute the language model's activations.
+        merge_to_write: Write captions with LoRA inside copies of the weights, see :func:`merged_lora`.
+        compile_to_write: Write captions through ``torch.compile``, once for all lengths.
         prompt_template: Name of a prompt template; by default the one that ``config.json`` states.
         newline_before_answer: Inference form of the template (see PromptTemplate).
         round_grounding_stats: Round SAM 2's mean and std as upstream's inference does.
@@ -83,6 +86,8 @@ class Sa2VA(nn.Module):
         train_all: bool = False,
         base_dtype: str = 'float32',
         activation_checkpointing: bool = False,
+        merge_to_write: bool = False,
+        compile_to_write: bool = False,
         prompt_template: str | None = None,
         newline_before_answer: bool = True,
         round_grounding_stats: bool = False,
@@ -101,6 +106,7 @@ class Sa2VA(nn.Module):
         template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats
+        self.merge_to_write, self.compile_to_write = merge_to_write, compile_to_write
         self._frozen_dtype = frozen_dtype(base_dtype, config)
         self._build(without_values=config is None)
         if config is None:
@@ -378,7 +384,8 @@ class Sa2VA(nn.Module):
         if len(views) == 0:
             return self.text.captions([]).to(self.device)
         prefix = prefix or self.read(views.features)
-        with self.without_recomputation():
+        merged = merged_lora(self.language_model) if self.merge_to_write else nullcontext()
+        with self.without_recomputation(), merged:
             return write_captions(self, views, prefix, max_caption_len, num_captions, sampling or Sampling())
 
     def check_context(self, prompt_len: int, answer_len: int) -> None:
