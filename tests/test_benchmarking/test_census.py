@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from projects.mask_caption_sft.benchmarking.census import (
     BACKWARD,
@@ -17,7 +16,6 @@ from projects.mask_caption_sft.benchmarking.census import (
     take_census,
 )
 from projects.mask_caption_sft.benchmarking.compare import without_signals
-from projects.mask_caption_sft.benchmarking.live_bytes import LiveBytes
 from projects.mask_caption_sft.benchmarking.parts import current_part, named_methods, part
 from projects.mask_caption_sft.benchmarking.plain_step import PlainStep
 from projects.mask_caption_sft.benchmarking.report import calls_in_words
@@ -29,6 +27,7 @@ from projects.mask_caption_sft.loop.objectives import BestOfK, NearStart, Segmen
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from tests.miniature import LORA, SIZES
+from tests.noted_memory import Noted
 
 # ---------------------------------------------------------------- a step, worked by hand
 #
@@ -151,8 +150,13 @@ def test_what_has_a_gradient_is_recomputed_once(census):
         assert 0.9 * work < census.total(BACKWARD, name) < 2.5 * work
     work = census.total(FORWARD, 'student.run', LANGUAGE_MODEL)
     assert 0.8 * work < census.total(RECOMPUTED, 'student.run') < work
-    # The teacher keeps its few activations: its images were read without gradient.
-    assert census.total(RECOMPUTED) == census.total(RECOMPUTED, 'student.run')
+    # The teacher's layers keep their few activations: its images were read without gradient. Its mask
+    # decoder runs again, as the student's does.
+    assert census.total(RECOMPUTED, module=LANGUAGE_MODEL) == census.total(RECOMPUTED, 'student.run')
+    decoded = census.total(FORWARD, module=MASK_DECODER) - census.total(
+        FORWARD, 'best_of_k / teacher.segment', MASK_DECODER
+    )
+    assert 0.5 * decoded < census.total(RECOMPUTED, '') <= decoded
 
 
 def test_nothing_is_left_out(census):
@@ -199,17 +203,6 @@ def test_the_unit_is_the_layers_work_on_one_prompt():
     width = 32  # of all heads together
     expected = 2 * length * matrices + len(layers) * 2 * 2 * length * length * width
     assert count_prompts(model.student, [prompt, prompt]) == 2 * expected
-
-
-class Noted(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory = LiveBytes()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.memory.note(result, (args, kwargs))
-        return result
 
 
 def test_memory_is_what_lives_at_one_time():

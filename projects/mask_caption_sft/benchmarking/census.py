@@ -52,7 +52,8 @@ class Census:
     Attributes:
         calls: Of the forward pass, in their order. Recomputation is not among them.
         flops: By (phase, part, module). The backward passes of the language model belong to the part that
-            called it; of all other modules they are together under the part '' and the module 'other'. A
+            called it; of all other modules they, and what they run again, are together under the part ''
+            and the module 'other'. A
             multiplication and an addition are two; attention counts as if every token saw every other.
         peak_bytes: The most memory that tensors made in the step took at one time, gradients included.
         prompt_flops: FLOPs of the language model's layers for the describe prompts: the unit F.

@@ -85,8 +85,8 @@ def parts_table(census: Census) -> str:
             f'{census.total(None, part) / TERA:.3f}',
         )
         lines.append(f'| {" | ".join(cells)} |')
-    rest = census.total(BACKWARD, '')
-    lines.append(f'| backward outside the language model | | | | | | | | {rest / TERA:.3f} |')
+    rest = census.total(BACKWARD, '') + census.total(RECOMPUTED, '')
+    lines.append(f'| backward and again, outside the language model | | | | | | | | {rest / TERA:.3f} |')
     lines.append(
         f'| **sum** | | {census.tokens():,} | {census.padding_ratio():.0%} | '
         f'{census.forward_equivalents():.2f} | | | | {census.total() / TERA:.3f} |'

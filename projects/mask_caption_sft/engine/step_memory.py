@@ -295,7 +295,8 @@ class _Step:
         tails = states[:, -_ANSWER_LEN - 1 :]
         seg_embeds = sa2va.text_hidden_fcs(tails[:, 1])
         grounding = self.views.features.grounding
-        candidates = decode_masks(sa2va.grounding_encoder, grounding, self.views.image_index, seg_embeds)
+        rows, recompute = self.views.image_index, sa2va.recompute_masks
+        candidates = decode_masks(sa2va.grounding_encoder, grounding, rows, seg_embeds, recompute)
         answer_logits = sa2va.mllm.lm_head(tails[:, :-1])
         ids = torch.zeros(_ANSWER_LEN, dtype=torch.long)
         return Segmentation(*best_candidate(*candidates), answer_logits, ids)

@@ -4,8 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import Sam2Model
 
+#: Without gradient, so that memory does not grow with the number of captions that are compared.
+_MASKS_AT_ONCE = 8
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -36,6 +39,7 @@ def decode_masks(
     grounding: tuple[Tensor, Tensor, Tensor],
     image_index: Tensor,
     seg_embeds: Tensor,
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Masks for R language embeddings.
 
@@ -44,32 +48,58 @@ def decode_masks(
         grounding: FPN levels of I images, see :func:`encode_pixels`.
         image_index: ``[R]`` long, the row of ``grounding`` for each embedding.
         seg_embeds: ``[R, C]``.
+        recompute: Keep nothing of the decoder for the backward pass (some 100 MB per mask of 256 x 256
+            in float32), which runs it again.
 
     Returns:
         All three candidates' logits ``[R, 3, h, w]`` and predicted IoU ``[R, 3]``.
         They are not gated by the object score.
+    """
+    decoder: Any = grounding_encoder.mask_decoder
+    fine, middle, coarse = grounding
+    # The convolutions are the decoder's own: once per distinct image, then spread over regions.
+    levels = decoder.conv_s0(fine), decoder.conv_s1(middle), coarse
+    if torch.is_grad_enabled():
+        parts = [(image_index, seg_embeds)]
+    else:
+        parts = list(zip(image_index.split(_MASKS_AT_ONCE), seg_embeds.split(_MASKS_AT_ONCE)))
+    found = [
+        checkpoint(_decode, grounding_encoder, *levels, *part, use_reentrant=False)
+        if recompute and torch.is_grad_enabled()
+        else _decode(grounding_encoder, *levels, *part)
+        for part in parts
+    ]
+    masks, iou_scores = (torch.cat(column) for column in zip(*found))
+    return masks, iou_scores
+
+
+def _decode(
+    grounding_encoder: Sam2Model,
+    fine: Tensor,
+    middle: Tensor,
+    coarse: Tensor,
+    image_index: Tensor,
+    seg_embeds: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """All candidates of R masks, at one time.
 
     Source:
         Upstream Sa2VA ``hf/models/sam2.py``: the language embedding follows two
         padding points (label -1).
     """
-    decoder: Any = grounding_encoder.mask_decoder
-    fine, middle, coarse = grounding
-    # The convolutions are the decoder's own: once per distinct image, then spread over regions.
-    high_resolution = [decoder.conv_s0(fine)[image_index], decoder.conv_s1(middle)[image_index]]
     num_regions = len(image_index)
     points = seg_embeds.new_zeros(num_regions, 1, 1, 2)
     labels = torch.full((num_regions, 1, 1), -1, dtype=torch.int32, device=seg_embeds.device)
     sparse, dense = grounding_encoder.prompt_encoder(points, labels, None, None)
     sparse = torch.cat([sparse, seg_embeds[:, None, None].to(sparse.dtype)], dim=2)
     position = grounding_encoder.get_image_wide_positional_embeddings()
-    masks, iou_scores, _, _ = decoder(
+    masks, iou_scores, _, _ = grounding_encoder.mask_decoder(
         image_embeddings=coarse[image_index],
         image_positional_embeddings=position.expand(num_regions, -1, -1, -1),
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,
         multimask_output=True,
-        high_resolution_features=high_resolution,
+        high_resolution_features=[fine[image_index], middle[image_index]],
     )
     return masks[:, 0], iou_scores[:, 0]
 

@@ -105,6 +105,7 @@ class Questions:
                 views.features.grounding,
                 views.features.grounding_rows(views.image_index),
                 self.model.text_hidden_fcs(seg_states),
+                self.model.recompute_masks,
             )
             return Segmentation(*best_candidate(*candidates), self.model.mllm.lm_head(tails[:, :-1]), answer)
 

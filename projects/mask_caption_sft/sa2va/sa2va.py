@@ -65,7 +65,7 @@ class Sa2VA(nn.Module):
         base_dtype: In what the frozen weights are held: ``'float32'``, ``'bfloat16'``, or ``'released'``
             for what the checkpoint stores. In half precision the model runs under autocast only.
             What is trained is float32.
-        activation_checkpointing: Recompute the language model's activations.
+        activation_checkpointing: Recompute the language model's and the mask decoder's activations.
         merge_to_write: Write captions with LoRA inside copies of the weights, see :func:`merged_lora`.
         compile_to_write: Write captions through ``torch.compile``, once for all lengths.
         prompt_template: Name of a prompt template; by default the one that ``config.json`` states.
@@ -123,6 +123,7 @@ class Sa2VA(nn.Module):
         self.frozen = list(frozen_modules(self))
         self.remember_start()
         self.activation_checkpointing = activation_checkpointing
+        self.recompute_masks = activation_checkpointing  # the teacher's too, whose layers keep theirs
         self.train()
 
     # ------------------------------------------------------------------ construction
