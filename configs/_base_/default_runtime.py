@@ -7,12 +7,14 @@ from mmengine.hooks import (
     LoggerHook,
     ParamSchedulerHook,
 )
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
+from projects.mask_caption_sft.hooks.update_guard_hook import UpdateGuardHook
+from projects.mask_caption_sft.visualization.forgiving_visualizer import ForgivingVisualizer
 
 default_scope = 'mmengine'
 default_hooks = dict(
@@ -23,6 +25,7 @@ default_hooks = dict(
     resume_settings=dict(type=ResumeSettingsHook),
     host_memory=dict(type=HostMemoryHook),
     param_scheduler=dict(type=ParamSchedulerHook),
+    update_guard=dict(type=UpdateGuardHook, max_in_row=10),
     logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
     checkpoint=dict(
         type=TrainedCheckpointHook,
@@ -38,7 +41,7 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False, window_size=10)
 visualizer = dict(
-    type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)]
+    type=ForgivingVisualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)]
 )
 env_cfg = dict(
     cudnn_benchmark=False,
