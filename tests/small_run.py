@@ -1,10 +1,13 @@
 """A whole run, real but for a model of one weight: seconds become milliseconds."""
 
+import itertools
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook, IterTimerHook, ParamSchedulerHook
 from mmengine.model import BaseModel
 from mmengine.optim import LinearLR
@@ -22,6 +25,9 @@ from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheck
 from projects.mask_caption_sft.hooks.update_guard_hook import UpdateGuardHook
 from projects.mask_caption_sft.loop.data_preprocessor import RegionDataPreprocessor
 from tests.miniature import miniature_sample
+
+#: MMEngine's logs of two runs of one name, within a second, would be one.
+_RUNS = itertools.count()
 
 
 class Numbers(RegionDataset):
@@ -81,8 +87,10 @@ class Seen(Hook):
 
 def small_config(work_dir: Path, max_iters: int | None = 8, **changes: Any) -> Config:
     """Settings of a run; ``changes`` in the form ``losses=``, ``batch_size=``, ``resume=`` ..."""
+    if changes.get('launcher') == 'pytorch':
+        os.environ.setdefault('LOCAL_RANK', str(get_rank()))
     data_root = work_dir.parent / 'numbers'
-    data_root.mkdir(exist_ok=True)
+    data_root.mkdir(parents=True, exist_ok=True)
     records = dict(
         type=Numbers, data_root=str(data_root),
         num_records=changes.pop('num_records', 40), faults=changes.pop('faults', None),
@@ -115,9 +123,10 @@ def small_config(work_dir: Path, max_iters: int | None = 8, **changes: Any) -> C
                 logger=None, checkpoint=checkpoint,
             ),
             custom_hooks=[dict(type=TeacherEMAHook, momentum=0.1), dict(type=Seen), *hooks],
+            model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
             randomness=dict(seed=0),
             default_scope='mmengine',
-            experiment_name=f'small_{work_dir}'.replace('/', '_'),
+            experiment_name=f'small_{next(_RUNS)}',
             **changes,
         ),
         format_python_code=False,

@@ -12,6 +12,7 @@ from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
+from projects.mask_caption_sft.hooks.stop_signal_hook import StopSignalHook
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
 from projects.mask_caption_sft.hooks.update_guard_hook import UpdateGuardHook
 from projects.mask_caption_sft.visualization.forgiving_visualizer import ForgivingVisualizer
@@ -34,6 +35,7 @@ default_hooks = dict(
         save_best='mask_cycle/second_view_iou',
         rule='greater',
     ),
+    stop_signal=dict(type=StopSignalHook),
     # Off unless `patience`, in validations without a better score, is lowered.
     early_stopping=dict(
         type=EarlyStoppingHook, monitor='mask_cycle/second_view_iou', rule='greater', patience=1000
@@ -46,7 +48,9 @@ visualizer = dict(
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # Seconds that a rank waits for another one, in gloo groups too, before the run ends with an error. Longer
+    # than the slowest thing that ranks do unequally: listing the datasets, and saving a checkpoint.
+    dist_cfg=dict(backend='nccl', timeout=1800),
 )
 # Heads that no loss reaches (SAM 2's object score) take no gradient on any rank.
 model_wrapper_cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)

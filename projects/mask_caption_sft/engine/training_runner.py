@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from ..checkpoints.training_file import read_checkpoint
+from .loops import DrawTrainLoop
 from .start_plan import Start, StartRefusedError, plan_start
 from .work_dir import WorkDirTakenError, lock_work_dir, remove_leftovers
 
@@ -24,7 +25,8 @@ class SafeRunner(Runner):
         in ``meta['config']`` as Python; here that text is left out.
         """
         checkpoint = read_checkpoint(filename, mmap=False)
-        checkpoint.setdefault('meta', {}).pop('config', None)
+        self._loaded_meta: dict[str, Any] = checkpoint.setdefault('meta', {})
+        self._loaded_meta.pop('config', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = getattr(self.model, 'module', self.model)
         checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=list(revise_keys))
@@ -82,8 +84,10 @@ class TrainingRunner(SafeRunner):
             self.load_checkpoint(self._load_from)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As the parent, which never sees ``meta['config']`` (:meth:`SafeRunner.load_checkpoint`)."""
+        """As the parent; then the loop finds its next draw."""
         super().resume(filename, *args, **kwargs)
+        if isinstance(self.train_loop, DrawTrainLoop):
+            self.train_loop.continue_from(self._loaded_meta.get('draws'))
 
 
 def checkpoint_dir(config: Any, work_dir: str) -> Path:

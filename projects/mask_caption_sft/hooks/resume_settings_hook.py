@@ -41,7 +41,7 @@ class ResumeSettingsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Run the schedules up to where the run goes on; iterations of refused updates do not count."""
-        steps = runner.iter - held_iters(runner)
+        steps = runner.iter + getattr(runner.train_loop, 'schedule_offset', 0) - held_iters(runner)
         with warnings.catch_warnings():
             # The optimizer has not stepped yet in this process: its steps were taken before the run stopped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')

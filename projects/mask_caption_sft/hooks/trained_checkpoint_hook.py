@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from ..checkpoints.integrity import resumable
 from ..datasets.mix import RegionMix
 from ..engine.atomic_backend import AtomicBackend
+from ..engine.loops import DrawTrainLoop
 
 #: The newest checkpoint's path below the work dir, for people and scripts; a resume looks at the files.
 POINTER = 'last_checkpoint'
@@ -40,6 +41,7 @@ class TrainedCheckpointHook(CheckpointHook):
 
     def __init__(self, interval_updates: int = 1000, **kwargs: Any) -> None:
         self.interval_updates = interval_updates
+        self.last_iter: int | None = None
         # `out_dir` has a backend of its own in MMEngine; here both write by rename.
         super().__init__(
             interval=interval_updates, by_epoch=False, backend_args=dict(backend='atomic'), **kwargs
@@ -68,7 +70,7 @@ class TrainedCheckpointHook(CheckpointHook):
         runner.call_hook('before_save_on_all_ranks')
         self._require_finite(runner)
         outdated = self._keep(runner, step)
-        name = self.filename_tmpl.format(step)
+        name, self.last_iter = self.filename_tmpl.format(step), step
         self.last_ckpt = str(Path(str(self.out_dir)) / name)
         runner.message_hub.update_info('last_ckpt', name)
         runner.save_checkpoint(
@@ -141,6 +143,8 @@ class TrainedCheckpointHook(CheckpointHook):
             lora_scaling=student.lora_scaling,
             data=_describe_data(runner),
         )
+        if isinstance(runner.train_loop, DrawTrainLoop):
+            checkpoint['meta']['draws'] = runner.train_loop.progress(checkpoint['meta']['iter'])
         scalars = checkpoint['message_hub']['log_scalars']
         for name, buffer in scalars.items():
             scalars[name] = _to_plain(buffer)
