@@ -4,8 +4,8 @@ bash tools/quickstart.sh
 """
 
 from mmengine.config import read_base
-from mmengine.optim import OptimWrapper
 
+from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.hooks.val_before_train_hook import ValBeforeTrainHook
 
 with read_base():
@@ -18,7 +18,7 @@ with read_base():
 # float32, an update per iteration.
 optim_wrapper.pop('dtype')
 optim_wrapper.pop('loss_scale')
-optim_wrapper.update(type=OptimWrapper, accumulative_counts=1)
+optim_wrapper.update(type=GuardedOptimWrapper, accumulative_counts=1)
 optim_wrapper['optimizer'].update(lr=2e-4, weight_decay=0.01)
 # 200 iterations, 20 of them warm-up.
 train_cfg = dict(type=DrawTrainLoop, max_iters=200, val_interval=100)

@@ -8,12 +8,13 @@ One core, about 15 minutes. What it gave: projects/mask_caption_sft/tiny_world/b
 """
 
 from mmengine.config import read_base
-from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
+from mmengine.optim import CosineAnnealingLR, LinearLR
 from torch.optim import AdamW
 
 from projects.mask_caption_sft.datasets import RefCOCO, RegionMix, collate_regions
 from projects.mask_caption_sft.datasets.mix import DrawSampler
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from projects.mask_caption_sft.tiny_world.base_training import Sa2VABaseTraining
@@ -77,7 +78,7 @@ train_dataloader = dict(
     ),
 )
 optim_wrapper = dict(
-    type=OptimWrapper,
+    type=GuardedOptimWrapper,
     optimizer=dict(type=AdamW, lr=5e-4, betas=(0.9, 0.98), weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
 )

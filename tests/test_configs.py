@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.engine.base_sizes import packers
+from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.schedules import in_iterations
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
@@ -73,7 +74,7 @@ def test_the_4b_trains_sam_2_and_text_hidden_fcs_at_a_fifth_of_the_rate():
     model = nn.Module()
     model.student = build_on_meta(**{k: v for k, v in config.model.sa2va.items() if k != 'base'})
     settings = {k: v for k, v in config.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
-    wrapper = build_optim_wrapper(model, settings | dict(type=OptimWrapper))
+    wrapper = build_optim_wrapper(model, settings | dict(type=GuardedOptimWrapper))
     counts = {round(group['lr'], 9): len(group['params']) for group in wrapper.optimizer.param_groups}
     # 504 tensors of LoRA and 6 of the projector; 131 of SAM 2's mask decoder and 4 of text_hidden_fcs.
     assert counts == {1e-5: 510, 2e-6: 135}

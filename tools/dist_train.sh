@@ -1,12 +1,50 @@
 #!/usr/bin/env bash
 # Trains on GPUS processes per node: bash tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 # Several nodes: set NNODES, NODE_RANK and MASTER_ADDR on each. Without a GPU the processes talk through gloo.
+# MAX_RESTARTS=3: after a crash all processes start again, up to three times, from the newest checkpoint.
+# SIGTERM, SIGUSR1 or SIGINT to this script: the run saves at its next update and the script ends with 75.
 set -euo pipefail
 CONFIG=$1
 GPUS=$2
+MAX_RESTARTS=${MAX_RESTARTS:-0}
 # More threads than cores make two processes on two cores 20 times slower.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) / GPUS > 0 ? $(nproc) / GPUS : 1 ))}
-exec python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
+MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
+PORT=${PORT:-29500}
+if [ "$MAX_RESTARTS" -gt 0 ]; then
+    # The static rendezvous cannot be joined a second time.
+    MEET=(--max_restarts="$MAX_RESTARTS" --rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT" --rdzv_id="$PORT")
+else
+    MEET=(--node_rank="${NODE_RANK:-0}" --master_addr="$MASTER_ADDR" --master_port="$PORT")
+fi
+# A process that stopped because it was told to says so here.
+MASK_CAPTION_SFT_STOPPED=$(mktemp)
+export MASK_CAPTION_SFT_STOPPED
+trap 'rm -f "$MASK_CAPTION_SFT_STOPPED"' EXIT
+
+# In a session of its own: Ctrl-C must not reach torchrun, which gives its processes 30 seconds.
+setsid python -m torch.distributed.run --nnodes="${NNODES:-1}" --nproc_per_node="$GPUS" "${MEET[@]}" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}" &
+LAUNCHER=$!
+
+pass_on() {
+    local processes
+    processes=$(cat /proc/"$LAUNCHER"/task/*/children 2> /dev/null || true)
+    # shellcheck disable=SC2086  # a list of numbers
+    kill -s "$1" ${processes:-$LAUNCHER} 2> /dev/null || true
+}
+for NAME in TERM USR1 INT; do
+    # shellcheck disable=SC2064  # the name of now
+    trap "pass_on $NAME" "$NAME"
+done
+
+STATUS=0
+while true; do
+    wait "$LAUNCHER" && STATUS=0 || STATUS=$?
+    # A trap interrupts `wait`; the launcher is still there.
+    kill -0 "$LAUNCHER" 2> /dev/null || break
+done
+if [ "$STATUS" -eq 0 ] && [ -s "$MASK_CAPTION_SFT_STOPPED" ]; then
+    STATUS=75
+fi
+exit "$STATUS"

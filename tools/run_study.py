@@ -52,7 +52,7 @@ def run_one(config: str, seed: int, work_dir: Path, options: list[str]) -> None:
         return
     work_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir)]
-    if (work_dir / 'last_checkpoint').exists():
+    if any(work_dir.glob('iter_*.pth')):
         command.append('--resume')
     seeds = [f'randomness.seed={seed}', f'train_dataloader.dataset.seed={seed}']
     command += ['--cfg-options', *seeds, *options]

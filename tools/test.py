@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from _config import add_config, read_config
-from mmengine.runner import Runner
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.launch import check_base_dtype, prepare_distributed
+from projects.mask_caption_sft.engine.training_runner import SafeRunner
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def main() -> None:
         sys.exit(f'error: {error}')
     allow_checkpoint_globals()
     prepare_distributed(config)
-    Runner.from_cfg(config).test()
+    SafeRunner.from_cfg(config).test()
 
 
 if __name__ == '__main__':

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from _config import add_config, read_config
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
+from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
 from projects.mask_caption_sft.engine.schedules import check_schedules
+from projects.mask_caption_sft.engine.start_plan import StartRefusedError
+from projects.mask_caption_sft.engine.training_runner import TrainingRunner
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,8 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='logs and checkpoints; default work_dirs/{config name}')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='PATH',
-        help='continue from PATH, or from the newest checkpoint of the work dir',
+        help='continue from PATH (a checkpoint or the folder of a run), or in the work dir',
     )  # fmt: skip
+    parser.add_argument('--start-over', action='store_true', help="move the work dir's checkpoints aside")
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--dry-run', action='store_true', help='build and check everything, then stop')
@@ -39,9 +42,14 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config with the command line's settings applied."""
     config = read_config(args)
     config.launcher = args.launcher
-    config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    resumed = args.resume if args.resume and Path(args.resume).is_dir() else None
+    config.work_dir = (
+        args.work_dir or resumed or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    )
+    config.start_over = args.start_over
     if args.amp:
-        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)
+        amp = GuardedAmpOptimWrapper.__name__
+        config.optim_wrapper.update(type=amp, dtype='bfloat16', loss_scale=1.0)
     if args.resume:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
@@ -63,7 +71,11 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     prepare_distributed(config)
-    Runner.from_cfg(config).train()
+    try:
+        runner = TrainingRunner.from_cfg(config)
+    except StartRefusedError as error:
+        sys.exit(f'error: {error}')
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -7,12 +7,15 @@ from mmengine.hooks import (
     LoggerHook,
     ParamSchedulerHook,
 )
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
+from projects.mask_caption_sft.hooks.stop_signal_hook import StopSignalHook
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
+from projects.mask_caption_sft.hooks.update_guard_hook import UpdateGuardHook
+from projects.mask_caption_sft.visualization.forgiving_visualizer import ForgivingVisualizer
 
 default_scope = 'mmengine'
 default_hooks = dict(
@@ -23,6 +26,7 @@ default_hooks = dict(
     resume_settings=dict(type=ResumeSettingsHook),
     host_memory=dict(type=HostMemoryHook),
     param_scheduler=dict(type=ParamSchedulerHook),
+    update_guard=dict(type=UpdateGuardHook, max_in_row=10),
     logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
     checkpoint=dict(
         type=TrainedCheckpointHook,
@@ -31,6 +35,7 @@ default_hooks = dict(
         save_best='mask_cycle/second_view_iou',
         rule='greater',
     ),
+    stop_signal=dict(type=StopSignalHook),
     # Off unless `patience`, in validations without a better score, is lowered.
     early_stopping=dict(
         type=EarlyStoppingHook, monitor='mask_cycle/second_view_iou', rule='greater', patience=1000
@@ -38,12 +43,14 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False, window_size=10)
 visualizer = dict(
-    type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)]
+    type=ForgivingVisualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)]
 )
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # Seconds that a rank waits for another one, in gloo groups too, before the run ends with an error. Longer
+    # than the slowest thing that ranks do unequally: listing the datasets, and saving a checkpoint.
+    dist_cfg=dict(backend='nccl', timeout=1800),
 )
 # Heads that no loss reaches (SAM 2's object score) take no gradient on any rank.
 model_wrapper_cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=True)

@@ -1,9 +1,11 @@
 """What is wrong with the data is said with file, record and mend."""
 
 import csv
+import io
 import json
 import pickle
 import re
+import zipfile
 import zlib
 
 import numpy as np
@@ -235,3 +237,31 @@ def test_a_batch_without_a_valid_sample_has_no_region_and_keeps_the_names():
     batch = collate_regions([BrokenRecord('sav', 'a.npz', 'OSError: truncated')] * 2)['batch']
     assert len(batch) == 0
     assert [record.sample_id for record in batch.skipped] == ['a.npz', 'a.npz']
+
+
+def test_a_huge_array_in_an_npz_is_refused_before_it_is_allocated(folder):
+    dataset = SAVPairs(data_root=str(folder('sav')))
+    path = dataset.get_data_info(0)['sample_id']
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    header = io.BytesIO()
+    shape = (10**7, 10**5, 3)
+    np.lib.format.write_array_header_1_0(header, dict(descr='<f4', fortran_order=False, shape=shape))
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, data in (entries | {'frame1.npy': b'\x93NUMPY\x01\x00' + header.getvalue()[8:]}).items():
+            archive.writestr(name, data)
+    reason = broken_reason(dataset)
+    assert (
+        'frame1.npy says it is float32 of (10000000, 100000, 3), 12000000000000 bytes; 0 are there' in reason
+    )
+
+
+@pytest.mark.parametrize('error', [MemoryError(), OverflowError('too large'), SyntaxError('not a TIFF')])
+def test_whatever_a_reader_raises_is_the_record_and_not_the_run(folder, monkeypatch, error):
+    dataset = SAVPairs(data_root=str(folder('sav')))
+
+    def fail(record):
+        raise error
+
+    monkeypatch.setattr(dataset, 'read_record', fail)
+    assert broken_reason(dataset).startswith(type(error).__name__)

@@ -46,8 +46,8 @@ def test_the_4b_holds_its_base_as_released_and_the_tiny_config_in_float32():
 def test_half_precision_without_autocast_is_refused_before_anything_is_built(chosen):
     config = config_over('mask_caption_sft_tiny', base_dtype=chosen)
     message = (
-        r'\(model\.sa2va\.base_dtype\), which needs bf16 autocast, but optim_wrapper OptimWrapper '
-        r'\(dtype=None\) runs without\. Set optim_wrapper=dict\(type=AmpOptimWrapper, '
+        r'\(model\.sa2va\.base_dtype\), which needs bf16 autocast, but optim_wrapper GuardedOptimWrapper '
+        r'\(dtype=None\) runs without\. Set optim_wrapper=dict\(type=GuardedAmpOptimWrapper, '
         r"dtype='bfloat16', .*base_dtype='float32'"
     )
     with pytest.raises(ValueError, match=message):

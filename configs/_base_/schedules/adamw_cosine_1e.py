@@ -1,13 +1,16 @@
 """AdamW, 4 iterations per update, cosine after a short warm-up, one epoch."""
 
-from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR
+from mmengine.optim import CosineAnnealingLR, LinearLR
 from torch.optim import AdamW
 
+from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 from projects.mask_caption_sft.engine.optim_constructor import GroupedOptimWrapperConstructor
 
 optim_wrapper = dict(
-    type=AmpOptimWrapper,
+    # Refuses updates that are not finite; with `spike_threshold=10` also those whose loss is 10 standard
+    # deviations above the last 100.
+    type=GuardedAmpOptimWrapper,
     constructor=GroupedOptimWrapperConstructor,
     dtype='bfloat16',
     loss_scale=1.0,  # bf16 has float32's range

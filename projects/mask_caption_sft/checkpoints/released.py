@@ -32,7 +32,7 @@ class ReleasedWeights(Mapping[str, Tensor]):
 
     Raises:
         FileNotFoundError: No weights, or the index names a shard that is not there.
-        ValueError: A shard is truncated or not a safetensors file.
+        ValueError: A shard is truncated or not a safetensors file, or the index names a path.
     """
 
     def __init__(self, base: str | Path) -> None:
@@ -43,7 +43,7 @@ class ReleasedWeights(Mapping[str, Tensor]):
     def _locate(self) -> dict[str, str]:
         index, single = self.base / _INDEX, self.base / _SINGLE
         if index.is_file():
-            shard_of = json.loads(index.read_text())['weight_map']
+            shard_of = _read_index(index)
             missing = sorted({s for s in shard_of.values() if not (self.base / s).is_file()})
             if missing:
                 raise FileNotFoundError(
@@ -97,6 +97,22 @@ class ReleasedWeights(Mapping[str, Tensor]):
             digest.update(f'{key} {shape} {row.dtype}'.encode())
             digest.update(row.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    """The shard of each tensor; raises ``ValueError`` for a shard that is not a file beside the index."""
+    try:
+        shard_of = json.loads(path.read_text())['weight_map']
+        shards = sorted(set(shard_of.values()))
+        strange = [s for s in shards if Path(s).name != s or not s.endswith('.safetensors')]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path} is not an index of shards ({error}). Download it again.') from error
+    if strange:
+        raise ValueError(
+            f'{path} names shards that are not plain *.safetensors beside it: {_listed(strange)}. An export '
+            'would write to such a path: do not use this base.'
+        )
+    return shard_of
 
 
 def native_tensors(

@@ -1,6 +1,5 @@
 """Training checkpoints as files: ours, and upstream's."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,12 @@ def allow_checkpoint_globals() -> None:
     torch.serialization.add_safe_globals(names)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, mmap: bool = True) -> dict[str, Any]:
     """Content of a ``.pth``: tensors and plain values only, and nothing from the logs in upstream's files.
+
+    Args:
+        path: The file.
+        mmap: Map the tensors instead of reading them; for a file that stays as long as they are used.
 
     Raises:
         FileNotFoundError: No such file.
@@ -53,10 +56,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     ]
     try:
         with torch.serialization.safe_globals(log):
-            content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        first_line = str(error).splitlines()[0]
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    except Exception as error:  # a damaged or hostile file makes torch raise nearly anything
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f'{path} cannot be read as a checkpoint ({first_line}).') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} holds a {type(content).__name__}, not a checkpoint.')
     if 'state_dict' not in content:
         content = {'state_dict': content}
     return content

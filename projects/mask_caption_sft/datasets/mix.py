@@ -87,6 +87,15 @@ class RegionMix(Dataset):
             lines.append(f'{name:<16}{len(dataset):>10}{share:>8.1%}{passes:>18.2f}')
         return '\n'.join(lines)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides which record a draw is; plain values, for a checkpoint."""
+        return {
+            name: dict(
+                records=len(dataset), draws_per_block=count, names=dataset.names_digest(), seed=self.seed
+            )
+            for (name, dataset), count in zip(self.datasets.items(), self.counts)
+        }
+
     def locate(self, draw: int) -> tuple[str, int]:
         """Dataset and record of a draw."""
         block, position = divmod(draw, _BLOCK_LEN)
@@ -113,6 +122,24 @@ class RegionMix(Dataset):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._block = lru_cache(maxsize=4)(self._make_block)
+
+
+def changed_data(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two fingerprints of a mix, a sentence each."""
+    if list(then) != list(now):
+        return [f'the mix was of {", ".join(then)} and is of {", ".join(now)}.']
+    texts = dict(
+        records='the number of records was {} and is {}.',
+        draws_per_block='its share of a thousand draws was {} and is {}.',
+        seed='the seed of the mix was {} and is {}.',
+        names='its records have other names, or another order.',
+    )
+    return [
+        f'{name}: {text.format(then[name].get(key), now[name][key])}'
+        for name in now
+        for key, text in texts.items()
+        if then[name].get(key) != now[name][key]
+    ]
 
 
 def _check_shares(weights: dict[str, float | None], repeats: dict[str, float]) -> None:

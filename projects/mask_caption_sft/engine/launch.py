@@ -1,5 +1,6 @@
 """What MMEngine 0.10.7 needs in addition with torch >= 2.6, and on machines without a GPU."""
 
+import datetime
 from pathlib import Path
 
 import torch
@@ -63,9 +64,12 @@ def prepare_distributed(config: Config) -> None:
     """Start the process group ourselves where there is no GPU.
 
     MMEngine starts ``launcher='pytorch'`` with ``torch.cuda.set_device`` and gives DDP
-    device ids even on a CPU; it leaves an existing gloo group alone.
+    device ids even on a CPU; it leaves an existing gloo group alone. The time-out is that of
+    ``env_cfg.dist_cfg``, as MMEngine takes it where there is a GPU.
     """
     if config.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
-    torch.distributed.init_process_group('gloo')
+    seconds = ((config.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+    timeout = None if seconds is None else datetime.timedelta(seconds=seconds)
+    torch.distributed.init_process_group('gloo', timeout=timeout)
     config.model_wrapper_cfg.update(device_ids=None)

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from ..datasets.mix import DrawSampler
+from ..datasets.mix import DrawSampler, RegionMix, changed_data
 from .schedules import in_iterations
 
 
@@ -41,13 +41,68 @@ class DrawTrainLoop(IterBasedTrainLoop):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         iters = max_iters if max_epochs is None else max(1, round(max_epochs * len(dataloader)))
         super().__init__(runner, dataloader, iters, **kwargs)
+        self._max_iters: int
+        self.is_in_epochs = max_epochs is not None
+        self.schedule_offset = 0
+        self._start_draw, self._start_iter = 0, 0
+        self._data: dict[str, Any] | None = None
         runner.param_schedulers = in_iterations(runner.param_schedulers, self._max_iters)
+
+    @property
+    def draws_per_iter(self) -> int:
+        """Draws that all ranks together use up in an iteration."""
+        return self.dataloader.batch_size * getattr(self.dataloader.sampler, 'world_size', 1)
+
+    def progress(self, iteration: int) -> dict[str, Any]:
+        """What a checkpoint needs to go on at the next draw, on any number of processes."""
+        dataset = self.dataloader.dataset
+        if self._data is None:
+            self._data = dataset.fingerprint() if isinstance(dataset, RegionMix) else {}
+        return dict(
+            done=self._start_draw + (iteration - self._start_iter) * self.draws_per_iter,
+            per_iter=self.draws_per_iter,
+            data=self._data,
+        )
+
+    def continue_from(self, progress: dict[str, Any] | None) -> None:
+        """Go on at the draw after the last one that was trained.
+
+        The number of draws decides, not that of iterations: on another number of processes, or with
+        another batch size, the run still repeats and leaves out nothing. Its iterations are counted on. A
+        length in epochs stays the same number of draws, and the schedules go on at the same share of it.
+
+        Args:
+            progress: From :meth:`progress`; None for a checkpoint of an older version, which has none.
+        """
+        now = self.draws_per_iter
+        progress = progress or dict(done=self._iter * now, per_iter=now, data={})
+        self._start_draw, self._start_iter = progress['done'], self._iter
+        if self.is_in_epochs:
+            position = self._start_draw // now
+            self.schedule_offset = position - self._iter
+            self._max_iters = self._iter + max(0, self._max_iters - position)
+        warn = self.runner.logger.warning
+        if progress['per_iter'] != now:
+            warn(
+                f'An iteration is of {now} draws now and was of {progress["per_iter"]}: the run goes on at '
+                f'draw {self._start_draw} and ends at iteration {self._max_iters}. An update is of another '
+                'size; the learning rate is not changed for that.'
+            )
+        dataset = self.dataloader.dataset
+        if progress['data'] and isinstance(dataset, RegionMix):
+            for change in changed_data(progress['data'], dataset.fingerprint()):
+                warn(
+                    f'THE DATA HAS CHANGED: {change} Draws mean other records now: some will come twice, '
+                    'some never.'
+                )
 
     def run(self) -> None:
         """Train to the end, from the draw after the last one that was trained."""
         done, sampler = self._iter, self.dataloader.sampler
+        if done != self._start_iter:  # MMEngine's own Runner has resumed
+            self.continue_from(None)
         if done > 0 and isinstance(sampler, DrawSampler):
-            sampler.start = done * self.dataloader.batch_size * sampler.world_size
+            sampler.start = self._start_draw
             self.runner.logger.info(f'Resuming at draw {sampler.start} of the mix.')
             self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, done)
         super().run()

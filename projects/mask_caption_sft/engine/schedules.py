@@ -1,8 +1,10 @@
 """Schedules in shares of a run, so that they follow its length."""
 
+import itertools
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 _SHARES = ('begin_ratio', 'end_ratio')
 _ITERATIONS = ('begin', 'end', 'T_max')
@@ -90,3 +92,28 @@ def _in_iterations(schedule: Any, max_iters: int) -> Any:
         return None
     settings = {name: value for name, value in schedule.items() if name not in _SHARES}
     return settings | {'begin': begin, 'end': end}
+
+
+def built_schedulers(runner: Runner) -> list[Any]:
+    """All schedulers of a run, of whichever optimizer."""
+    schedulers = runner.param_schedulers or []
+    return list(itertools.chain(*schedulers.values()) if isinstance(schedulers, dict) else schedulers)
+
+
+def snapshot(runner: Runner) -> tuple[list[dict], list[dict]]:
+    """Where the schedules are: their own states, and what they have set in the optimizer's groups."""
+    states = [dict(scheduler.state_dict()) for scheduler in built_schedulers(runner)]
+    return states, [_settings(group) for group in runner.optim_wrapper.param_groups]
+
+
+def rewind(runner: Runner, before: tuple[list[dict], list[dict]]) -> None:
+    """Put the schedules back to where they were at a :func:`snapshot`."""
+    states, groups = before
+    for scheduler, state in zip(built_schedulers(runner), states):
+        scheduler.load_state_dict(state)
+    for group, settings in zip(runner.optim_wrapper.param_groups, groups):
+        group.update(settings)
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != 'params'}

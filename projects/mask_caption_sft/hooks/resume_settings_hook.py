@@ -1,12 +1,13 @@
 """A resumed run follows its config, from the iteration where it stopped."""
 
-import itertools
 import warnings
-from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+
+from ..engine.schedules import built_schedulers
+from .update_guard_hook import held_iters
 
 
 class ResumeSettingsHook(Hook):
@@ -39,19 +40,11 @@ class ResumeSettingsHook(Hook):
         state.pop('base_param_settings', None)
 
     def before_train(self, runner: Runner) -> None:
-        """Run the schedules up to the iteration where the run goes on."""
+        """Run the schedules up to where the run goes on; iterations of refused updates do not count."""
+        steps = runner.iter + getattr(runner.train_loop, 'schedule_offset', 0) - held_iters(runner)
         with warnings.catch_warnings():
             # The optimizer has not stepped yet in this process: its steps were taken before the run stopped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')
-            for _ in range(runner.iter):
-                _step(runner.param_schedulers, by_epoch=False)
-            for _ in range(runner.epoch):
-                _step(runner.param_schedulers, by_epoch=True)
-
-
-def _step(schedulers: Any, by_epoch: bool) -> None:
-    """What MMEngine's ``ParamSchedulerHook`` does after an iteration, or after an epoch."""
-    by_optimizer = schedulers.values() if isinstance(schedulers, dict) else [schedulers or []]
-    for scheduler in itertools.chain(*by_optimizer):
-        if scheduler.by_epoch == by_epoch:
-            scheduler.step()
+            for scheduler in built_schedulers(runner):
+                for _ in range(runner.epoch if scheduler.by_epoch else steps):
+                    scheduler.step()

@@ -57,8 +57,9 @@ class TeacherEMAHook(EMAHook):
         ]
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Step if this iteration ended with an optimizer update."""
-        if runner.optim_wrapper.should_update():
+        """Step if this iteration ended with an optimizer update that was made."""
+        is_refused = getattr(runner.optim_wrapper, 'refusal', None) is not None
+        if runner.optim_wrapper.should_update() and not is_refused:
             self.step()
 
     @torch.no_grad()

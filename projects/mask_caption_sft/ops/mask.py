@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from .segmentation_checks import check_counts, check_polygons
+
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
     """A COCO segmentation as a bool mask ``[height, width]``.
@@ -20,12 +22,14 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         height, width: Of the image, in pixels.
 
     Raises:
-        ValueError: An RLE is of another size, or the annotation is none of these.
+        ValueError: An RLE is of another size, the annotation is none of these, or it holds numbers that
+            :mod:`ops.segmentation_checks` refuses.
     """
     if isinstance(segmentation, list) and any(isinstance(part, dict) for part in segmentation):
         return np.any([decode_segmentation(part, height, width) for part in segmentation], axis=0)
     if isinstance(segmentation, list):
         polygons = [p for p in segmentation if len(p) >= 6]
+        check_polygons(polygons, height, width)
         if not polygons:
             return np.zeros((height, width), dtype=bool)
         rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
@@ -35,6 +39,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
             raise ValueError(
                 f'the RLE is of size {list(rle["size"])}, the image of {[height, width]} (height, width)'
             )
+        check_counts(rle['counts'], height, width)
         if isinstance(rle['counts'], list):
             rle = coco_mask.frPyObjects(rle, height, width)
     else:

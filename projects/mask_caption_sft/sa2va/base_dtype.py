@@ -24,7 +24,7 @@ NEEDS_AUTOCAST = (
     "The base's weights are in half precision (model.sa2va.base_dtype), which needs bf16 autocast, but {} "
     "runs without. Set {}, or model.sa2va.base_dtype='float32'."
 )
-AMP_SETTING = "optim_wrapper=dict(type=AmpOptimWrapper, dtype='bfloat16', loss_scale=1.0, ...)"
+AMP_SETTING = "optim_wrapper=dict(type=GuardedAmpOptimWrapper, dtype='bfloat16', loss_scale=1.0, ...)"
 
 
 def frozen_dtype(base_dtype: str, config: dict[str, Any] | None) -> torch.dtype | None:

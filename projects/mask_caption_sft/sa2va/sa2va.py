@@ -102,7 +102,9 @@ class Sa2VA(nn.Module):
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
         self.sizes = base_sizes(self.config)
-        tokenizer = AutoTokenizer.from_pretrained(str(base)) if tokenizer is None else tokenizer
+        if tokenizer is None:
+            # If left open, transformers asks about a class that it does not know, and runs it after a "y".
+            tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
         template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
         self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
         self.round_grounding_stats = round_grounding_stats

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 from pathlib import Path
 
 import lmdb
@@ -19,6 +20,7 @@ from projects.mask_caption_sft.datasets import (
     collate_regions,
 )
 from projects.mask_caption_sft.datasets.mix import DrawSampler
+from projects.mask_caption_sft.datasets.packs import read
 from projects.mask_caption_sft.datasets.packs.convert import (
     EVERYTHING,
     FrameEncoding,
@@ -217,6 +219,15 @@ def test_a_damaged_record_is_a_broken_record(distances):
     packed = PackedRegions(data_root=distances, pipeline=[ChooseRegions(1)])
     assert 'record1' in packed[1].sample_id
     assert 'checksum differs' in packed[1].reason
+
+
+def test_a_damaged_tree_is_a_broken_record(distances, monkeypatch):
+    def corrupt(folder):
+        raise lmdb.CorruptedError('MDB_CORRUPTED: Located page was wrong type')
+
+    packed = PackedRegions(data_root=distances, pipeline=[ChooseRegions(1)])
+    monkeypatch.setattr(read, 'open_environment', corrupt)
+    assert re.search(r'record 1 of .*data\.mdb cannot be read \(.*wrong type', packed[1].reason)
 
 
 def _opened_in_child(folder: str, parents: int, queue) -> None:

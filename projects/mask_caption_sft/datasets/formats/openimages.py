@@ -13,6 +13,7 @@ from ..base import RegionDataset, read_image
 from ..index.columns import INDEX_DIR, open_index, openimages_columns, read_class_names
 from ..index.mask_filter import MaskFilter
 from ..index.records import IndexedRecords, repeat_rare
+from ..inside import inside
 from ..transforms import RawSample, RawView
 
 _FEW_ROWS, _MAX_FAULTY_RATIO = 10, 0.05
@@ -158,7 +159,7 @@ class OpenImages(RegionDataset):
     def read_record(self, record: dict) -> RawSample:
         if 'fault' in record:
             raise ValueError(record['fault'])
-        image_path = Path(self.data_root) / 'images' / self.split / f'{record["image"]}.jpg'
+        image_path = inside(Path(self.data_root) / 'images' / self.split, f'{record["image"]}.jpg')
         image = read_image(image_path)
         rows = record['masks'] if 'masks' in record else self._rows_at(record['offsets'])
         masks = [self._read_mask(path, image.shape[:2]) for path, _ in rows]
@@ -179,7 +180,8 @@ class OpenImages(RegionDataset):
 
     def _read_mask(self, name: str, size: tuple[int, int]) -> np.ndarray:
         folder = Path(self.data_root) / 'masks' / self.split
-        path = folder / name if (folder / name).exists() else folder / name[0] / name
+        path = inside(folder, name)
+        path = path if path.exists() else folder / name[0] / name
         try:
             with Image.open(path) as file:
                 mask = file.convert('L')

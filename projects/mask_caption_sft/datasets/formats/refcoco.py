@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from ...ops.mask import decode_segmentation
 from ...ops.prompts import check_expression
 from ..base import RegionDataset, read_image
+from ..inside import inside
 from ..transforms import RawSample, RawView
 from .restricted_pickle import load_plain_pickle
 
@@ -145,7 +146,7 @@ class RefCOCO(RegionDataset):
 
     def read_record(self, record: dict) -> RawSample:
         info = record['image']
-        path = Path(self.image_folder) / info['file_name']
+        path = inside(self.image_folder, info['file_name'])
         image = read_image(path)
         height, width = image.shape[:2]
         if (height, width) != (info['height'], info['width']):

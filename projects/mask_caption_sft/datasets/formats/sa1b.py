@@ -12,6 +12,7 @@ from ..base import RegionDataset, read_image
 from ..index.columns import INDEX_DIR, open_index, sa1b_columns, sa1b_files
 from ..index.mask_filter import MaskFilter
 from ..index.records import IndexedRecords
+from ..inside import inside
 from ..transforms import RawSample, RawView
 
 
@@ -69,7 +70,7 @@ class SA1B(RegionDataset):
         path = Path(record['sample_id'])
         content = json.loads(path.read_text())
         info = content['image']
-        image_path = path.with_name(info['file_name'])
+        image_path = inside(path.parent, info['file_name'])
         image = read_image(image_path)
         if image.shape[:2] != (info['height'], info['width']):
             raise ValueError(

@@ -1,5 +1,6 @@
 """SA-V frame pairs."""
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 from ..base import RegionDataset
 from ..transforms import RawSample, RawView
 
+#: A frame of 512 x 512 takes 3 MiB; 8K takes 400.
+_MAX_ARRAY_BYTES = 2**29
 _KEYS = ('frame1', 'mask1', 'frame2', 'mask2')
 
 
@@ -68,6 +71,26 @@ class SAVPairs(RegionDataset):
                 missing = [key for key in _KEYS if key not in file.files]
                 if missing:
                     raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')
+                for key in _KEYS:
+                    _check_header(file.zip, f'{key}.npy')
                 return {key: file[key] for key in _KEYS}
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise OSError(f'truncated or not an npz file ({error})') from error
+
+
+def _check_header(archive: zipfile.ZipFile, entry: str) -> None:
+    """Raise ``ValueError`` for an array whose header promises more than there is: NumPy would allocate it."""
+    size = archive.getinfo(entry).file_size
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        start = file.tell()
+    promised = math.prod(shape) * dtype.itemsize
+    if promised > _MAX_ARRAY_BYTES or promised > size - start:
+        raise ValueError(
+            f'{entry} says it is {dtype} of {shape}, {promised} bytes; {size - start} are there and '
+            f'{_MAX_ARRAY_BYTES} are allowed'
+        )

@@ -100,11 +100,14 @@ class PackedRegions(RegionDataset):
 
     def read_packed(self, row: int) -> PackedRecord:
         """A record as it is stored."""
-        with open_environment(self.data_root).begin(buffers=True) as transaction:
-            data = transaction.get(record_key(row))
-            if data is None:
-                raise ValueError(f'record {row} is not in {self.data_root}/data.mdb')
-            return decode_record(bytes(data))
+        try:
+            with open_environment(self.data_root).begin(buffers=True) as transaction:
+                data = transaction.get(record_key(row))
+                if data is None:
+                    raise ValueError(f'record {row} is not in {self.data_root}/data.mdb')
+                return decode_record(bytes(data))
+        except lmdb.Error as error:  # a damaged page of its tree
+            raise OSError(f'record {row} of {self.data_root}/data.mdb cannot be read ({error})') from error
 
     def _draw(self, packed: PackedRecord) -> tuple[list[int], list[str | None]]:
         rows: list[int] = list(range(len(packed.texts)))

@@ -1,0 +1,133 @@
+"""Where a run starts: anew, or from which checkpoint."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..checkpoints.integrity import check_whole, number_of, resumable
+from .work_dir import set_aside
+
+#: Set by torchrun and by Slurm when they start a process again.
+_RESTART_COUNTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
+
+
+class StartRefusedError(ValueError):
+    """A run was not started, and nothing was changed."""
+
+
+@dataclass
+class Start:
+    """Where a run starts.
+
+    Attributes:
+        checkpoint: The whole checkpoint to go on from; None for a new run.
+        notes: What the log should say about it.
+    """
+
+    checkpoint: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def is_restart() -> bool:
+    """Whether a launcher has started this process again after a failure or a requeue."""
+    return any(os.environ.get(name, '0') not in ('', '0') for name in _RESTART_COUNTS)
+
+
+def plan_start(
+    work_dir: str | Path,
+    resume: bool,
+    source: str | None,
+    start_over: bool,
+    timestamp: str,
+    checkpoint_dir: str | Path | None = None,
+) -> Start:
+    """Find where to start; checkpoints that the run will not continue are moved aside, never deleted.
+
+    A run that its launcher has started again goes on from its own newest checkpoint, whatever else is
+    asked: the command is still that of the first start.
+
+    Args:
+        work_dir: Of this run.
+        resume: Whether to go on from a checkpoint.
+        source: A checkpoint, or the folder of a run; None is the work dir itself. Without ``resume`` only
+            its weights are meant, and it is not looked at here.
+        start_over: Whether checkpoints of the work dir may be moved aside.
+        timestamp: Names the folder that they are moved to.
+        checkpoint_dir: Where the run's checkpoints are, if not in the work dir.
+
+    Raises:
+        StartRefusedError: The work dir has checkpoints and is not to be resumed, or there is none to resume.
+    """
+    folder = Path(checkpoint_dir or work_dir)
+    own = resumable(folder)
+    if own and is_restart():
+        return _continue_own(folder, timestamp)
+    if resume and (source is None or _is_same(source, work_dir, folder)):
+        return _continue_own(folder, timestamp)
+    if resume and source is not None and _is_same(Path(source).parent, work_dir, folder):
+        return _go_back(folder, Path(source), timestamp)
+    start = Start()
+    if own:
+        if not start_over:
+            raise StartRefusedError(
+                f'{folder} already holds {own[0].name}. Go on from it with --resume, give another '
+                '--work-dir, or pass --start-over: the old checkpoints are then moved aside.'
+            )
+        aside = set_aside(folder, sorted(folder.glob('*.pth')), timestamp)
+        start.notes.append(f'Starting over: the checkpoints that were here are now in {aside}.')
+    if resume and source is not None:
+        is_folder = Path(source).is_dir()
+        start.checkpoint = str(_newest_whole(Path(source), start) if is_folder else _whole(source))
+        start.notes.append(f'Going on from {start.checkpoint}.')
+    return start
+
+
+def _is_same(folder: str | Path, *others: str | Path) -> bool:
+    return any(Path(folder).resolve() == Path(other).resolve() for other in others)
+
+
+def _continue_own(folder: Path, timestamp: str) -> Start:
+    start = Start()
+    newest = _newest_whole(folder, start)
+    return _without_newer(folder, newest, start, timestamp)
+
+
+def _go_back(folder: Path, source: Path, timestamp: str) -> Start:
+    return _without_newer(folder, Path(_whole(source)), Start(), timestamp)
+
+
+def _without_newer(folder: Path, chosen: Path, start: Start, timestamp: str) -> Start:
+    """Move newer ones aside: a later resume would take them for this run's own."""
+    kept = number_of(chosen)
+    newer = [path for path in resumable(folder) if kept and int(number_of(path)[1]) > int(kept[1])]  # type: ignore[index]
+    if newer:
+        aside = set_aside(folder, newer, timestamp)
+        start.notes.append(f'{", ".join(path.name for path in newer)} moved to {aside}.')
+    start.checkpoint = str(chosen)
+    start.notes.append(f'Going on from {chosen}.')
+    return start
+
+
+def _whole(source: str | Path) -> str:
+    try:
+        check_whole(source)
+    except (OSError, ValueError) as error:
+        others = ', '.join(path.name for path in resumable(Path(source).parent)[:5]) or 'none'
+        raise StartRefusedError(f'{error} Checkpoints beside it: {others}.') from error
+    return str(source)
+
+
+def _newest_whole(folder: Path, start: Start) -> Path:
+    """The newest checkpoint that is whole; ``last_checkpoint`` is not asked, it may be older or newer."""
+    for path in resumable(folder):
+        try:
+            check_whole(path)
+        except (OSError, ValueError) as error:
+            start.notes.append(f'{error} Trying the one before.')
+        else:
+            return path
+    tried = f' ({" ".join(start.notes)})' if start.notes else ''
+    raise StartRefusedError(
+        f'{folder} holds no whole checkpoint to resume{tried}. Is the path right? To start a new run there, '
+        'leave out --resume.'
+    )

@@ -1,0 +1,62 @@
+"""Names in annotation files stay below the folder that they are looked for in."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO
+from projects.mask_caption_sft.datasets.inside import inside
+from projects.mask_caption_sft.structures import BrokenRecord
+
+OUTSIDE = '../outside.jpg'
+
+
+@pytest.mark.parametrize('name', ['../a.jpg', '/etc/passwd', 'a/../../b.jpg', '..', '', 'a\0b'])
+def test_a_name_that_leads_out_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r'is not a path below .*must be relative and without "\.\."'):
+        inside(tmp_path, name)
+
+
+def test_a_name_below_is_taken(tmp_path):
+    assert inside(tmp_path, 'a/b..c.jpg') == tmp_path / 'a/b..c.jpg'
+
+
+def refused(dataset) -> bool:
+    sample = dataset[0]
+    return isinstance(sample, BrokenRecord) and 'is not a path below' in sample.reason
+
+
+def test_an_image_outside_is_not_read_by_refcoco(folder):
+    root = folder('refcoco')
+    content = json.loads((root / 'instances.json').read_text())
+    found = next(root.rglob('*.jpg'))
+    Image.open(found).save(found.parent.parent / 'outside.jpg')
+    for image in content['images']:
+        image['file_name'] = OUTSIDE
+    (root / 'instances.json').write_text(json.dumps(content))
+    assert refused(RefCOCO(data_root=str(root)))
+
+
+def test_an_image_outside_is_not_read_by_sa1b(folder):
+    root = folder('sa1b')
+    path = sorted(root.rglob('sa_*.json'))[0]
+    content = json.loads(path.read_text())
+    content['image']['file_name'] = OUTSIDE
+    path.write_text(json.dumps(content))
+    assert refused(SA1B(data_root=str(root)))
+
+
+@pytest.mark.parametrize('column', ['ImageID', 'MaskPath'])
+def test_a_file_outside_is_not_read_by_openimages(folder, column):
+    root = folder('openimages')
+    path = root / 'train-annotations-object-segmentation.csv'
+    header, *rows = path.read_text().splitlines()
+    position = header.split(',').index(column)
+    changed = []
+    for row in rows:
+        cells = row.split(',')
+        cells[position] = '../../../outside' if column == 'ImageID' else OUTSIDE
+        changed.append(','.join(cells))
+    path.write_text('\n'.join([header, *changed]) + '\n')
+    assert refused(OpenImages(data_root=str(root)))
