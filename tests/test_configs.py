@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
@@ -11,6 +12,8 @@ from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.engine.base_sizes import packers
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.schedules import in_iterations
+from projects.mask_caption_sft.engine.step_memory import StepShapes, count_saved, count_weights
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.tiny_world.world import write_world
@@ -89,6 +92,37 @@ def test_the_packed_config_differs_in_where_the_data_are():
     }
     assert {d.type.__name__ for d in second.values()} == {'PackedRegions'}
     assert {key for d in second.values() for key in d} == {'type', 'data_root', 'weight', 'pipeline'}
+
+
+def test_the_24gb_config_has_the_4b_runs_images_per_update_and_validations_on_one_card():
+    large, small = (Config.fromfile(f'configs/mask_caption_sft_4b{end}.py') for end in ('', '_24gb'))
+
+    def images_between(config, num_gpus: int) -> tuple[int, int]:
+        """Images per update, and from one validation to the next."""
+        per_iteration = num_gpus * config.train_dataloader.batch_size
+        counts = config.optim_wrapper.accumulative_counts
+        assert config.train_cfg.val_interval % counts == 0  # no gradient waits while it validates
+        return per_iteration * counts, per_iteration * config.train_cfg.val_interval
+
+    assert images_between(small, num_gpus=1) == images_between(large, num_gpus=8) == (64, 160_000)
+    small.train_dataloader.update(batch_size=2)
+    small.optim_wrapper.update(accumulative_counts=4)
+    small.train_cfg.update(val_interval=10_000)
+    assert small.to_dict() == large.to_dict()  # nothing else differs
+
+
+@pytest.mark.slow
+def test_a_24gb_card_has_7_gib_to_spare_beside_what_is_counted():
+    """16.6 GiB: without DDP there is no copy of the gradients for sending."""
+    config = Config.fromfile('configs/mask_caption_sft_4b_24gb.py')
+    settings = {key: value for key, value in config.model.items() if key != 'type'}
+    settings['sa2va'] = build_on_meta(**{k: v for k, v in config.model.sa2va.items() if k != 'base'})
+    model = MaskCaptionSFT(**settings)
+    weights = count_weights(model, with_autocast=True)
+    num_regions = max(d.pipeline[0].max_regions for d in config.train_dataloader.dataset.datasets.values())
+    saved = count_saved(model, StepShapes.largest(config, model, num_regions), torch.bfloat16)
+    gib = (sum(weights.values()) - weights['trained weights'] + sum(saved.values())) / 2**30
+    assert 16.0 < gib < 17.0
 
 
 def test_the_official_config_has_a_figure_for_every_split_and_trains_as_its_parent():
