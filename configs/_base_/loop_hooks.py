@@ -1,5 +1,6 @@
-"""Hooks of the loop: the teacher's steps, skipped records, captions and masks drawn into the log."""
+"""Hooks of the loop: the teacher's steps, skipped records, samples drawn into the log, a sharded base."""
 
+from projects.mask_caption_sft.hooks.equal_passes_hook import EqualPassesHook
 from projects.mask_caption_sft.hooks.sample_log_hook import SampleLogHook
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
 from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
@@ -8,4 +9,5 @@ custom_hooks = [
     dict(type=TeacherEMAHook, momentum=0.001),
     dict(type=SkipReportHook, max_broken_ratio=0.05),
     dict(type=SampleLogHook),
+    dict(type=EqualPassesHook),
 ]

@@ -8,6 +8,7 @@ Only the thresholds on IoU are lowered: no mask of random weights reaches them, 
 
 import copy
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -29,13 +30,14 @@ CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
 GROUPS = {'lora_': 0.95, 'multi_modal_projector': 0.95, 'mask_decoder': 0.98, 'text_hidden_fcs': 0.95}
 
 
-def miniature_4b(base_dtype: str | None = None) -> MaskCaptionSFT:
+def miniature_4b(base_dtype: str | None = None, shard_frozen: bool = False) -> MaskCaptionSFT:
     """The model that the 4B config declares, with a few thousand weights; its base as the config has it."""
     settings = copy.deepcopy(CONFIG.model)
     declared = settings.pop('sa2va')
     assert declared['activation_checkpointing']
     assert declared['lora']['lora_dropout'] == 0.05
     settings.pop('type')
+    settings.update(shard_frozen=shard_frozen)
     settings['objectives']['best_of_k'].update(margin_iou=-1.0, min_iou=0.0)
     settings['objectives']['segment_captions'].update(gate_iou=1e-6)
     sa2va = released_sa2va(
@@ -207,9 +209,9 @@ def test_the_kl_to_the_start_sees_the_start_under_autocast():
 # ---------------------------------------------------------------- two ranks, four iterations per update
 
 
-def work(rank: int, folder: str) -> None:
+def work(rank: int, folder: str, shard_frozen: bool = False) -> None:
     torch.manual_seed(rank)
-    model = miniature_4b()
+    model = miniature_4b(shard_frozen=shard_frozen)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     ddp = MMDistributedDataParallel(model, device_ids=None, find_unused_parameters=True)
     wrapper, hook = wrapper_for(model), TeacherEMAHook(momentum=0.001)
@@ -238,6 +240,21 @@ def test_two_ranks_update_together_once_in_four_iterations_and_the_teacher_follo
         teacher = name.replace('student.', 'teacher.')
         expected = before[teacher] + 0.001 * (first[name] - before[teacher])
         torch.testing.assert_close(first[teacher], expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_two_ranks_that_share_a_base_in_parts_train_to_the_same_weights(tmp_path):
+    """With dropout, accumulation and autocast: student and teacher are bit-equal, on each rank."""
+    bfloat16_base()
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    for folder in (whole, parts):
+        folder.mkdir()
+    run_two_ranks(work, whole)
+    run_two_ranks(partial(work, shard_frozen=True), parts)
+    for rank in (0, 1):
+        expected, found = (torch.load(folder / f'rank{rank}.pt')[0] for folder in (whole, parts))
+        assert expected.keys() == found.keys()
+        assert [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])] == []
 
 
 # ---------------------------------------------------------------- a base in bfloat16

@@ -49,6 +49,39 @@ def test_two_processes_train_save_and_resume(workplace):
     assert [row['step'] for row in workplace.scalars('two') if 'loss' in row] == [3]
 
 
+def test_two_processes_resume_on_a_base_in_parts_as_on_a_whole_one(workplace):
+    """Before and after the resumed iteration they validate, on unequal batches, and draw samples."""
+
+    def train(work_dir: str, *args: str, shard_frozen: bool) -> None:
+        script = str(ROOT / 'tools' / 'dist_train.sh')
+        options = [
+            'train_cfg.max_iters=2',
+            'train_cfg.val_interval=2',
+            f'model.shard_frozen={shard_frozen}',
+            'model.sa2va.activation_checkpointing=True',
+            'val_dataloader.batch_size=3',
+            'custom_hooks.2.interval=1',
+        ]
+        short = [o for o in SHORT if not o.startswith(('val_dataloader', 'custom_hooks'))]
+        args = ('--work-dir', work_dir, *args, '--cfg-options', *short, *options)
+        workplace.call('env', 'PORT=29534', 'bash', script, str(CONFIG), '2', *args)
+
+    train('whole_base', shard_frozen=False)
+    train('base_in_parts', '--resume', 'whole_base/iter_1.pth', shard_frozen=True)
+    whole, parts = (
+        load_checkpoint(workplace.folder / work_dir / 'iter_2.pth')['state_dict']
+        for work_dir in ('whole_base', 'base_in_parts')
+    )
+    assert parts.keys() == whole.keys()
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+    whole_scores, scores = (
+        [row for row in workplace.scalars(work_dir) if 'ref_seg/cIoU' in row][-1]
+        for work_dir in ('whole_base', 'base_in_parts')
+    )
+    assert scores['ref_seg/cIoU'] == whole_scores['ref_seg/cIoU']
+    assert scores['mask_cycle/second_view_iou'] == whole_scores['mask_cycle/second_view_iou']
+
+
 def test_early_stopping_ends_a_run_that_no_longer_gains(workplace):
     options = (
         'default_hooks.early_stopping.patience=1',

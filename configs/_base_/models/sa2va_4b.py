@@ -43,4 +43,6 @@ model = dict(
     segment_with='teacher',
     predict_dtype='bfloat16',
     signal_interval=50,
+    # True splits the language model's frozen matrices over the ranks: configs/mask_caption_sft_4b_sharded.py.
+    shard_frozen=False,
 )

@@ -21,6 +21,7 @@ from .data_preprocessor import RegionDataPreprocessor
 from .objectives import Objective
 from .predict import predict_regions
 from .segmentation_losses import SegmentationLosses
+from .sharding import leave_out_of_ddp, shard_frozen_layers
 from .signals import read_signals
 from .step import Step
 from .teacher import build_teacher
@@ -45,6 +46,8 @@ class MaskCaptionSFT(BaseModel):
             upstream evaluates. ``'given'``: the answer is given and never checked, which cannot see
             a model that no longer writes ``[SEG]``; the metrics are then named ``..._given``.
         signal_interval: Iterations between two readings of the cheat signals.
+        shard_frozen: Split the frozen matrices of the language model's layers over the ranks, see
+            :class:`FrozenShards`: less memory for more time. A single process keeps them whole.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class MaskCaptionSFT(BaseModel):
         predict_dtype: str | None = None,
         predict_answers: str = 'written',
         signal_interval: int = 10,
+        shard_frozen: bool = False,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type=RegionDataPreprocessor))
@@ -90,6 +94,8 @@ class MaskCaptionSFT(BaseModel):
         self.predict_dtype, self.predict_answers = predict_dtype, predict_answers
         self.signal_interval = signal_interval
         keep_trained_only(self)
+        leave_out_of_ddp(self, self.student)
+        self.equal_passes = shard_frozen_layers(self.student, self.teacher) if shard_frozen else None
 
     # ------------------------------------------------------------------ the method
 
@@ -114,6 +120,9 @@ class MaskCaptionSFT(BaseModel):
                 objective.teach(step, answers)
             if len(step.views1) and self.is_signal_iter():
                 read_signals(step)
+        if self.equal_passes is not None:
+            self.equal_passes.finish()
+            table.graph = self.equal_passes.tie(table.graph)
         return table.averages()
 
     @property
