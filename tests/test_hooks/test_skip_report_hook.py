@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.skip_list import read_skip_list
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook, lower_bound
@@ -158,3 +160,16 @@ def test_records_of_all_ranks_reach_the_log_and_the_list_of_the_first(tmp_path):
     assert 'skipped sav bad0.npz: OSError: truncated' in (tmp_path / 'log0').read_text()
     assert 'Skipped 2 of 8 records' in (tmp_path / 'log0').read_text()
     assert read_skip_list(tmp_path / 'skipped_records.jsonl') == {'bad0.npz'}
+
+
+def test_a_record_that_killed_a_worker_is_not_read_after_a_resume(tmp_path):
+    hooks = [dict(type=SkipReportHook)]
+    small_run(tmp_path / 'run', 2, hooks=hooks)
+    drawn = small_run(tmp_path / 'look', 4)[1].ids[3][0]
+    name = f'{tmp_path}/numbers/{drawn}'
+    path = tmp_path / 'run' / 'iter_2.pth'
+    content = read_checkpoint(path, mmap=False)
+    content['meta']['skipped']['named'].append(['numbers', name, 'WorkerDied: SIGSEGV'])
+    torch.save(content, path)
+    _, seen = small_run(tmp_path / 'run', 4, hooks=hooks, resume=True)
+    assert seen.ids[-1] == []
