@@ -10,7 +10,9 @@ from torch.utils.data import DataLoader
 from projects.mask_caption_sft.datasets import SA1B, RegionMix, SAVPairs, collate_regions
 from projects.mask_caption_sft.datasets.mix import DrawSampler, RegionConcat, _shuffled
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.structures import BrokenRecord, UnusableRecordError
 from tests.miniature import miniature_sample
+from tests.small_run import Numbers
 
 PIPELINE = [
     ChooseRegions(2),
@@ -173,3 +175,40 @@ def test_a_batch_moves_as_one(declared):
     batch = collate_regions([miniature_sample('a', [None])])['batch'].to('meta')
     assert {t.device.type for t in (batch.pixel_values, batch.image_index1, *batch.masks1)} == {'meta'}
     assert isinstance(batch.pixel_values, torch.Tensor)
+
+
+def nothing_visible():
+    raise UnusableRecordError('mask1 is empty')
+
+
+def broken():
+    raise OSError('truncated')
+
+
+def test_an_unusable_record_is_replaced_by_the_next_of_its_dataset(tmp_path):
+    """The batch keeps its size; another draw than that of the record is as it was."""
+
+    def mix(faults):
+        return RegionMix({'numbers': dict(type=Numbers, data_root=str(tmp_path), faults=faults)})
+
+    plain = [mix(None)[draw] for draw in range(6)]
+    number = [int(sample.sample_id.rsplit('/')[-1]) for sample in plain]
+    changed = [mix({number[2]: nothing_visible, number[3]: nothing_visible})[draw] for draw in range(6)]
+    wanted = [plain[i].sample_id for i in (0, 1, 4, 4, 4, 5)]
+    assert [sample.sample_id for sample in changed] == wanted
+    assert [len(sample.instead_of) for sample in changed] == [0, 0, 2, 1, 0, 0]
+    skipped = collate_regions(changed)['batch'].skipped
+    assert {record.sample_id for record in skipped} == {plain[2].sample_id, plain[3].sample_id}
+    assert isinstance(mix({number[2]: broken})[2], BrokenRecord)
+    # A dataset with nothing usable gives up, and does not look for ever.
+    hopeless = mix(dict.fromkeys(range(40), nothing_visible))[0]
+    assert hopeless.is_unusable
+    assert len(hopeless.instead_of) == 20
+
+
+def test_a_quarantined_record_is_not_read(tmp_path):
+    mix = RegionMix({'numbers': dict(type=Numbers, data_root=str(tmp_path))})
+    name = mix[5].sample_id
+    mix.quarantined['numbers', name] = 'WorkerDied: SIGSEGV'
+    assert mix[5] == BrokenRecord('numbers', name, 'WorkerDied: SIGSEGV')
+    assert not isinstance(mix[6], BrokenRecord)

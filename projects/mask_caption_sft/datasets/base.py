@@ -17,7 +17,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from PIL import Image
 
-from ..structures import BrokenRecord, RegionSample
+from ..structures import BrokenRecord, RegionSample, UnusableRecordError
 from .seeding import numpy_seed
 from .skip_list import SKIP_LIST, read_skip_list
 from .transforms import RawSample
@@ -50,8 +50,9 @@ class RegionDataset(BaseDataset):
         seed: Makes every draw of a record the same each time (validation);
             None leaves the seeding to the mix.
         pipeline: Transforms of ``datasets.transforms``.
-        skip_list: File below ``data_root`` that lists records to leave out, as
-            ``tools/verify_datasets.py`` writes it. The default file need not exist.
+        skip_list: File that lists records to leave out, below ``data_root`` or with an absolute path, as
+            ``tools/verify_datasets.py`` writes it, and a run its ``skipped_records.jsonl``. The default
+            file need not exist.
         num_retries: How often to try again after an I/O error of the disk.
     """
 
@@ -126,7 +127,7 @@ class RegionDataset(BaseDataset):
         path = Path(self.data_root) / self.skip_list
         if not path.exists() and self.skip_list == SKIP_LIST:
             return set()
-        skipped = read_skip_list(self.check_path(path))
+        skipped = {self.short_id(name) for name in read_skip_list(self.check_path(path))}
         print_log(f'{self.name}: {path} leaves out {len(skipped)} records.', 'current')
         return skipped
 
@@ -174,6 +175,8 @@ class RegionDataset(BaseDataset):
         try:
             with seeded:
                 return self.pipeline({'sample': self._read_patiently(record)})['sample']
+        except UnusableRecordError as error:
+            return BrokenRecord(self.name, record['sample_id'], f'unusable: {error}', is_unusable=True)
         except RECORD_ERRORS as error:
             reason = f'{type(error).__name__}: {error}'
             return BrokenRecord(self.name, record['sample_id'], reason)

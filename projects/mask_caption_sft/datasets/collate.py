@@ -15,7 +15,8 @@ def collate_regions(samples: Sequence[RegionSample | BrokenRecord]) -> dict[str,
     region and no image, and the model's losses are zero.
     """
     good = [sample for sample in samples if isinstance(sample, RegionSample)]
-    skipped = [sample for sample in samples if isinstance(sample, BrokenRecord)]
+    skipped = [record for sample in samples for record in sample.instead_of]
+    skipped += [sample for sample in samples if isinstance(sample, BrokenRecord)]
     if not good:
         return {'batch': _empty_batch(skipped)}
     views: dict[str, View] = {}

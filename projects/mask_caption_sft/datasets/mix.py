@@ -7,15 +7,20 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from ..structures import BrokenRecord, RegionSample
 from .base import RegionDataset
 from .seeding import numpy_seed
 
+#: Begins the reason of a record that ended the process that read it.
+WORKER_DIED = 'WorkerDied'
 _BLOCK_LEN = 1000
+#: Unusable records in a row after which a draw is given up.
+_MAX_REPLACED = 20
 #: Keys of a declaration that are meant for the mix, not for the dataset.
 SHARE_KEYS = ('weight', 'repeats')
 
@@ -73,6 +78,9 @@ class RegionMix(Dataset):
         self.counts = _block_counts(list(weights.values() if has_weights else lengths.values()))
         self.epoch_len = epoch_len or sum(lengths.values())
         self._block = lru_cache(maxsize=4)(self._make_block)
+        #: Records that are not to be read, by dataset and name, with the reason.
+        self.quarantined: dict[tuple[str, str], str] = {}
+        self._held: torch.Tensor | None = None
         print_log(f'The mix:\n{self.describe()}', 'current')
 
     def __len__(self) -> int:
@@ -96,18 +104,56 @@ class RegionMix(Dataset):
             for (name, dataset), count in zip(self.datasets.items(), self.counts)
         }
 
-    def locate(self, draw: int) -> tuple[str, int]:
-        """Dataset and record of a draw."""
+    def locate(self, draw: int, ahead: int = 0) -> tuple[str, int]:
+        """Dataset and record of a draw, or of the dataset's draw so many further on."""
         block, position = divmod(draw, _BLOCK_LEN)
         which, nth = self._block(block)[position]
         name = list(self.datasets)[which]
-        turn, step = divmod(block * self.counts[which] + nth, len(self.datasets[name]))
+        turn, step = divmod(block * self.counts[which] + nth + ahead, len(self.datasets[name]))
         return name, _shuffled(step, len(self.datasets[name]), (self.seed, which, turn))
 
     def __getitem__(self, draw: int) -> RegionSample | BrokenRecord:
-        name, index = self.locate(draw)
-        with numpy_seed(self.seed, draw):
-            return self.datasets[name][index]
+        """The sample of a draw; an unusable record is replaced by the next of its dataset that is not."""
+        unusable: list[BrokenRecord] = []
+        for ahead in range(_MAX_REPLACED + 1):
+            name, index = self.locate(draw, ahead)
+            with numpy_seed(self.seed, draw, *([ahead] if ahead else [])):
+                sample = self._read(name, index)
+            if not (isinstance(sample, BrokenRecord) and sample.is_unusable):
+                break
+            unusable.append(sample)
+        else:
+            unusable.pop()  # the last one is the sample
+        sample.instead_of = unusable
+        return sample
+
+    def _read(self, name: str, index: int) -> RegionSample | BrokenRecord:
+        dataset = self.datasets[name]
+        if self.quarantined:
+            sample_id = dataset.get_data_info(index)['sample_id']
+            if (name, sample_id) in self.quarantined:
+                return BrokenRecord(name, sample_id, self.quarantined[name, sample_id])
+        self._note(list(self.datasets).index(name), index)
+        sample = dataset[index]
+        self._note(-1, -1)
+        return sample
+
+    def watch(self, num_workers: int) -> None:
+        """Make memory in which each worker writes down what it reads; for :meth:`held_by`."""
+        self._held = torch.full((num_workers, 2), -1, dtype=torch.long).share_memory_()
+
+    def held_by(self, worker: int) -> tuple[str, str] | None:
+        """Dataset and name of the record that a worker was reading when it last wrote it down."""
+        which, index = (-1, -1) if self._held is None else self._held[worker].tolist()
+        if which < 0:
+            return None
+        name = list(self.datasets)[which]
+        return name, self.datasets[name].get_data_info(index)['sample_id']
+
+    def _note(self, which: int, index: int) -> None:
+        worker = get_worker_info()
+        if worker is not None and self._held is not None and worker.id < len(self._held):
+            self._held[worker.id, 0], self._held[worker.id, 1] = which, index
 
     def _make_block(self, block: int) -> list[tuple[int, int]]:
         labels = np.repeat(np.arange(len(self.counts)), self.counts)

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from ..ops.visual_prompt import visual_prompt_grid
-from ..structures import RegionSample, View
+from ..structures import RegionSample, UnusableRecordError, View
 from .tiling import grounding_pixels, tile_image
 
 
@@ -71,7 +71,7 @@ class ChooseRegions(BaseTransform):
         max_area_ratio: Regions that cover a larger share of an image are not drawn.
 
     Raises:
-        ValueError: No region is left.
+        UnusableRecordError: No region is left.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ChooseRegions(BaseTransform):
                 usable &= (area > 0) & (area >= self.min_area_ratio) & (area <= self.max_area_ratio)
         rows = np.flatnonzero(usable | sample.is_absent())
         if not len(rows):
-            raise ValueError(
+            raise UnusableRecordError(
                 f'none of {len(usable)} masks is visible in both views with an area between '
                 f'{self.min_area_ratio} and {self.max_area_ratio} of the image'
             )

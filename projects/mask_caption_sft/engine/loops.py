@@ -3,9 +3,9 @@
 from typing import Any
 
 from mmengine.runner import IterBasedTrainLoop, Runner
-from torch.utils.data import DataLoader
 
 from ..datasets.mix import DrawSampler, RegionMix, changed_data
+from .patient_batches import PatientBatches, watch_workers
 from .schedules import in_iterations
 
 
@@ -40,6 +40,7 @@ class DrawTrainLoop(IterBasedTrainLoop):
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         iters = max_iters if max_epochs is None else max(1, round(max_epochs * len(dataloader)))
+        watch_workers(dataloader)
         super().__init__(runner, dataloader, iters, **kwargs)
         self._max_iters: int
         self.is_in_epochs = max_epochs is not None
@@ -104,18 +105,9 @@ class DrawTrainLoop(IterBasedTrainLoop):
         if done > 0 and isinstance(sampler, DrawSampler):
             sampler.start = self._start_draw
             self.runner.logger.info(f'Resuming at draw {sampler.start} of the mix.')
-            self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, done)
+        if isinstance(sampler, DrawSampler):
+            ready = self.dataloader_iterator._iterator if done == 0 else None  # type: ignore[has-type]
+            self.dataloader_iterator = PatientBatches(
+                self.dataloader, ready, sampler.start, self.draws_per_iter, steps=done
+            )
         super().run()
-
-
-class _AlreadyAdvanced:
-    """A loader's batches, after ``steps`` calls that do nothing, with which the parent skips ahead."""
-
-    def __init__(self, dataloader: DataLoader, steps: int) -> None:
-        self.steps, self.iterator = steps, iter(dataloader)
-
-    def __next__(self) -> Any:
-        if self.steps > 0:
-            self.steps -= 1
-            return None
-        return next(self.iterator)

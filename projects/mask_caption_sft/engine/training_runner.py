@@ -84,10 +84,11 @@ class TrainingRunner(SafeRunner):
             self.load_checkpoint(self._load_from)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As the parent; then the loop finds its next draw."""
+        """As the parent; then the loop finds its next draw, and hooks with an ``after_resume`` are called."""
         super().resume(filename, *args, **kwargs)
         if isinstance(self.train_loop, DrawTrainLoop):
             self.train_loop.continue_from(self._loaded_meta.get('draws'))
+        self.call_hook('after_resume', meta=self._loaded_meta)
 
 
 def checkpoint_dir(config: Any, work_dir: str) -> Path:

@@ -1,30 +1,40 @@
 """Counts, names and limits the records that could not be read."""
 
+import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..datasets.mix import WORKER_DIED, RegionMix
 from ..datasets.skip_list import write_skip_list
 from ..structures import BrokenRecord, RegionBatch
 
 LIST_NAME = 'skipped_records.jsonl'
+#: Standard deviations between a dataset's share and the limit before the run is stopped: a dataset just at
+#: the limit is stopped by chance once in 30,000 looks.
+_CERTAINTY = 4.0
 
 
 class SkipReportHook(Hook):
-    """Names every skipped record in the log, stops the run if there are too many, and reports at the end.
+    """Names every skipped record in the log, stops the run if a dataset has too many, and reports at the end.
+
+    *Broken* records could not be read. *Unusable* ones could, but nothing in them can be drawn; the next
+    record of their dataset has taken their place. Both are counted and listed, only the broken are limited.
 
     ``{work_dir}/skipped_records.jsonl`` lists what was skipped, once each, in the format of a
-    skip-list. Records of all ranks are brought together.
+    skip-list. Records of all ranks are brought together; a resumed run goes on with the counts.
 
     Validation and test name theirs too, and say how many records their scores are without; those
     neither stop the run nor enter the list, which is of the training data.
 
     Args:
-        max_broken_ratio: Share of drawn records that may be broken, in [0, 1].
-        min_records: The share is not judged until this many records have been drawn.
+        max_broken_ratio: Share of a dataset's drawn records that may be broken, in [0, 1]. The run stops
+            when the share is above it beyond doubt: when :func:`lower_bound` is.
+        min_records: A dataset is not judged until this many of its records have been drawn.
         check_interval: Iterations between two exchanges among the ranks; a single process
             names and judges at once.
     """
@@ -32,53 +42,93 @@ class SkipReportHook(Hook):
     priority = 'LOW'
 
     def __init__(
-        self, max_broken_ratio: float = 0.05, min_records: int = 50, check_interval: int = 10
+        self, max_broken_ratio: float = 0.05, min_records: int = 20, check_interval: int = 10
     ) -> None:
         self.max_broken_ratio, self.min_records = max_broken_ratio, min_records
         self.check_interval = check_interval
-        self.drawn, self.broken = 0, 0
+        self.drawn: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
+        self.unusable: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.named: dict[tuple[str, str], str] = {}
-        self._new_drawn = 0
-        self._new_broken: list[BrokenRecord] = []
+        self._new_drawn: Counter[str] = Counter()
+        self._new_skipped: list[BrokenRecord] = []
         self._unseen: list[BrokenRecord] = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count this batch's records."""
         batch: RegionBatch = data_batch['batch']
-        self._new_drawn += len(set(batch.sample_ids)) + len(batch.skipped)
-        self._new_broken += batch.skipped
+        self._new_drawn.update(name for name, _ in set(zip(batch.datasets, batch.sample_ids)))
+        self._new_drawn.update(record.dataset for record in batch.skipped)
+        self._new_skipped += batch.skipped
         if get_world_size() == 1 or self.every_n_train_iters(runner, self.check_interval):
             self._exchange(runner)
-            self._check_share(runner)
+            self._check_shares(runner)
 
     def _exchange(self, runner: Runner) -> None:
         """Bring together what the ranks have met since the last time; only rank 0's log reaches a file."""
-        for drawn, records in all_gather_object((self._new_drawn, self._new_broken)):
-            self.drawn += drawn
-            self.broken += len(records)
+        for drawn, records in all_gather_object((self._new_drawn, self._new_skipped)):
+            self.drawn.update(drawn)
             for record in records:
+                (self.unusable if record.is_unusable else self.broken)[record.dataset] += 1
                 self.reasons[record.dataset, record.reason.split(':')[0]] += 1
                 self.named.setdefault((record.dataset, record.sample_id), record.reason)
                 runner.logger.warning(f'skipped {record.dataset} {record.sample_id}: {record.reason}')
-        self._new_drawn, self._new_broken = 0, []
+        self._new_drawn, self._new_skipped = Counter(), []
 
-    def _check_share(self, runner: Runner) -> None:
-        if self.drawn >= self.min_records and self.broken > self.max_broken_ratio * self.drawn:
+    def _check_shares(self, runner: Runner) -> None:
+        for name, broken in self.broken.items():
+            drawn = self.drawn[name]
+            if drawn < self.min_records or lower_bound(broken, drawn) <= self.max_broken_ratio:
+                continue
             self._write_list(runner)
             raise RuntimeError(
-                f'{self.broken} of {self.drawn} records could not be read, more than '
-                f'max_broken_ratio={self.max_broken_ratio}: {self.report()} '
-                f'First of them: {self._first()}. All are in {runner.work_dir}/{LIST_NAME}. Fix the data '
-                '(tools/verify_datasets.py), or raise max_broken_ratio in custom_hooks.'
+                f'{broken} of {drawn} records of dataset {name} could not be read, beyond doubt more than '
+                f'max_broken_ratio={self.max_broken_ratio}: {self.report()} First of them: '
+                f'{self._first(name)}. All are in {runner.work_dir}/{LIST_NAME}. Fix the data '
+                '(tools/verify_datasets.py), give that list as skip_list of the dataset, or raise '
+                'max_broken_ratio in custom_hooks.'
             )
+
+    def before_save_on_all_ranks(self, runner: Runner) -> None:
+        """Let the checkpoint have everyone's counts."""
+        self._exchange(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put the counts and names into the checkpoint, as plain values."""
+        checkpoint['meta']['skipped'] = dict(
+            drawn=dict(self.drawn),
+            broken=dict(self.broken),
+            unusable=dict(self.unusable),
+            reasons=[[*key, count] for key, count in self.reasons.items()],
+            named=[[*key, reason] for key, reason in self.named.items()],
+        )
+
+    def after_resume(self, runner: Runner, meta: dict[str, Any]) -> None:
+        """Take them up again; records that killed a worker are not read again."""
+        state = meta.get('skipped')
+        if state is None:
+            return
+        self.drawn, self.broken, self.unusable = (
+            Counter(state[name]) for name in ('drawn', 'broken', 'unusable')
+        )
+        self.reasons = Counter({(dataset, kind): count for dataset, kind, count in state['reasons']})
+        self.named = {(dataset, sample_id): reason for dataset, sample_id, reason in state['named']}
+        mix = runner.train_dataloader.dataset
+        if isinstance(mix, RegionMix):
+            deadly = {key: reason for key, reason in self.named.items() if reason.startswith(WORKER_DIED)}
+            mix.quarantined.update(deadly)
 
     def after_train(self, runner: Runner) -> None:
         """Write the final report."""
         self._exchange(runner)
         self._write_list(runner)
         listed = f' {LIST_NAME} names them.' if self.named else ''
-        runner.logger.info(f'Skipped {self.broken} of {self.drawn} records. {self.report()}{listed}')
+        replaced = f' Replaced {self.unusable.total()} that were unusable.' if self.unusable else ''
+        runner.logger.info(
+            f'Skipped {self.broken.total()} of {self.drawn.total()} records.{replaced} '
+            f'{self.report()}{listed}'
+        )
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Note what could not be read; ranks may have unequal numbers of batches, so they wait."""
@@ -108,13 +158,30 @@ class SkipReportHook(Hook):
             path = Path(runner.work_dir) / LIST_NAME
             write_skip_list(path, [(sample_id, reason) for (_, sample_id), reason in self.named.items()])
 
-    def _first(self, count: int = 5) -> str:
-        return '; '.join(
-            f'{sample_id} ({reason})' for (_, sample_id), reason in list(self.named.items())[:count]
-        )
+    def _first(self, dataset: str, count: int = 5) -> str:
+        of_dataset = [(key[1], reason) for key, reason in self.named.items() if key[0] == dataset]
+        broken = [(name, reason) for name, reason in of_dataset if not reason.startswith('unusable')]
+        return '; '.join(f'{sample_id} ({reason})' for sample_id, reason in broken[:count])
 
     def report(self) -> str:
         """Counts by dataset and kind of error."""
         return ' '.join(
             f'{dataset} {reason}: {count}.' for (dataset, reason), count in self.reasons.most_common()
         )
+
+
+def lower_bound(broken: int, drawn: int, z: float = _CERTAINTY) -> float:
+    r"""The smallest share that could have given ``broken`` of ``drawn``, in [0, 1]: Wilson's lower bound.
+
+    .. math:: \frac{p + z^2 / 2n - z \sqrt{p (1 - p) / n + z^2 / 4n^2}}{1 + z^2 / n},
+              \quad p = \mathrm{broken} / n
+
+    Args:
+        broken, drawn: Counts; ``drawn`` is at least 1.
+        z: Certainty in standard deviations.
+
+    Source: Wilson, 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    share, spread = broken / drawn, z * z / drawn
+    root = z * math.sqrt(share * (1 - share) / drawn + spread / (4 * drawn))
+    return (share + spread / 2 - root) / (1 + spread)

@@ -4,7 +4,7 @@ from .batch import RegionBatch
 from .caption import CaptionLogits, Captions
 from .features import ImageFeatures, RegionViews, Segmentation
 from .prediction import RegionPrediction
-from .region import BrokenRecord, RegionSample, View
+from .region import BrokenRecord, RegionSample, UnusableRecordError, View
 from .text import TextEmbeds
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     'RegionViews',
     'Segmentation',
     'TextEmbeds',
+    'UnusableRecordError',
     'View',
 ]

@@ -24,7 +24,7 @@ class RegionBatch:
             sizes may differ between regions in validation.
         expressions: R texts or ``None``.
         datasets, sample_ids: R names, for logs and messages.
-        skipped: Records that could not be read while this batch was drawn.
+        skipped: Records that could not be read, or used, while this batch was drawn.
     """
 
     pixel_values: Tensor

@@ -1,6 +1,8 @@
 """What every dataset yields: the regions of one image, in two views."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -42,6 +44,7 @@ class RegionSample:
             dataset has only one view.
         expressions: N texts by people (or class names), ``None`` where a
             region has none. A region with an expression skips *describe*.
+        instead_of: Unusable records that this one has replaced.
     """
 
     dataset: str
@@ -49,6 +52,7 @@ class RegionSample:
     view1: View
     view2: View
     expressions: list[str | None]
+    instead_of: list[BrokenRecord] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.expressions)
@@ -60,8 +64,21 @@ class BrokenRecord:
 
     It travels through the collator so that the main process can count it,
     name it, and stop the run when too many are broken.
+
+    Attributes:
+        dataset, sample_id: See :class:`RegionSample`.
+        reason: What is wrong with it.
+        is_unusable: It could be read, and nothing in it can be drawn: no mask is visible, or large
+            enough. Data has such records; nothing is broken.
+        instead_of: Unusable records that this one has replaced.
     """
 
     dataset: str
     sample_id: str
     reason: str
+    is_unusable: bool = False
+    instead_of: list[BrokenRecord] = field(default_factory=list)
+
+
+class UnusableRecordError(ValueError):
+    """A record is as it should be, but nothing in it can be drawn."""

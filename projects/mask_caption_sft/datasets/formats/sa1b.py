@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ops.mask import decode_segmentation
+from ...structures import UnusableRecordError
 from ..base import RegionDataset, read_image
 from ..index.columns import INDEX_DIR, open_index, sa1b_columns, sa1b_files
 from ..index.mask_filter import MaskFilter
@@ -90,7 +91,7 @@ class SA1B(RegionDataset):
             columns = sa1b_columns(content)
             positions = np.flatnonzero(self.mask_filter.passes(columns)).tolist()
             if not positions:
-                raise ValueError(f'none of {len(annotations)} annotations passes {self.mask_filter}')
+                raise UnusableRecordError(f'none of {len(annotations)} annotations passes {self.mask_filter}')
         if self.max_masks is not None and len(positions) > self.max_masks:
             rows = np.sort(np.random.choice(len(positions), self.max_masks, replace=False))
             positions = [positions[row] for row in rows]

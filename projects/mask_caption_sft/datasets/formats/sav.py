@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...structures import UnusableRecordError
 from ..base import RegionDataset
 from ..transforms import RawSample, RawView
 
@@ -62,7 +63,7 @@ class SAVPairs(RegionDataset):
             pixels = np.ascontiguousarray(frame.clip(0, 255).astype(np.uint8))
             views.append(RawView(f'{record["sample_id"]}#{number}', pixels, (mask > 127)[None]))
             if not views[-1].masks.any():
-                raise ValueError(f'mask{number} is empty: the object is not visible in that frame')
+                raise UnusableRecordError(f'mask{number} is empty: the object is not visible in that frame')
         return RawSample(self.name, record['sample_id'], views[0], views[1], [None])
 
     def _read_arrays(self, path: str) -> dict[str, np.ndarray]:
