@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.precision import without_gradient
 from ..sa2va.sa2va import Sa2VA
+from .flops import flops_of
 from .live_bytes import LiveBytes
 from .parts import current_part, named_methods
 
@@ -107,8 +107,7 @@ def take_census(
     with ExitStack() as stack:
         stack.enter_context(named_methods(model.objectives, with_own_name=False))
         stack.enter_context(named_methods({'student': model.student, 'teacher': model.teacher}))
-        flop_counter = stack.enter_context(_flop_counter())
-        book = _Book(census, flop_counter)
+        book = _Book(census)
         for sa2va in models:
             stack.enter_context(book.watching(sa2va))
         with book:
@@ -123,11 +122,10 @@ def take_census(
 def count_prompts(student: Sa2VA, prompts: Sequence[Tensor]) -> int:
     """FLOPs of the language model's layers for embedded prompts ``[L, D]``, one by one."""
     census = Census()
-    with _flop_counter() as flop_counter:
-        book = _Book(census, flop_counter)
-        with book.watching(student), book:
-            for prompt in prompts:
-                student.mllm.model.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
+    book = _Book(census)
+    with book.watching(student), book:
+        for prompt in prompts:
+            student.mllm.model.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
     return census.total(module=LANGUAGE_MODEL)
 
 
@@ -136,9 +134,9 @@ class _Book(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, census: Census, flop_counter: FlopCounterMode) -> None:
+    def __init__(self, census: Census) -> None:
         super().__init__()
-        self.census, self.flop_counter = census, flop_counter
+        self.census = census
         self.memory = LiveBytes()
         self.is_backward = False
         self._modules: list[str] = []
@@ -147,10 +145,8 @@ class _Book(TorchDispatchMode):
         self._returning: str | None = None
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        before = self.flop_counter.get_total_flops()
         result = function(*args, **(kwargs or {}))
-        spent = self.flop_counter.get_total_flops() - before
-        if spent:
+        if spent := flops_of(function, args, kwargs or {}, result):
             self.census.flops[self._key()] += spent
         self.memory.note(result, (args, kwargs))
         return result
@@ -236,29 +232,3 @@ def _first_tensor(args: tuple, kwargs: dict[str, Any]) -> Tensor:
 def _num_padding(embeds: Tensor) -> int:
     """Tokens of ``[R, L, D]`` that are padding, which is embedded as zeros."""
     return int((embeds == 0).all(-1).sum())
-
-
-def _flop_counter() -> FlopCounterMode:
-    """PyTorch's counter, which lacks attention as it runs on a CPU."""
-    aten = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
-        },
-    )
-
-
-def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[int], *args, **kwargs) -> int:
-    """Two products; shapes are ``[R, heads, L, D]``."""
-    rows, heads, length, width = query
-    return 2 * rows * heads * length * key[2] * (width + value[3])
-
-
-def _attention_backward_flops(
-    gradient: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *args, **kwargs
-) -> int:
-    """Five products: the scores again, and the gradients of scores, query, key and value."""
-    rows, heads, length, width = query
-    return 2 * rows * heads * length * key[2] * (3 * width + 2 * value[3])
