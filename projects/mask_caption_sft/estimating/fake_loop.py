@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from ..benchmarking.compare import without_signals
+from ..benchmarking.compare import at_iteration
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..sa2va import rollout
 from ..sa2va.text_codec import TextCodec
@@ -56,6 +56,8 @@ def run_operation(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
     So every caption is worth teaching, every gate is open, and nothing is left out.
     """
+    if function is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
+        return args[0].fake_device  # asked for at every turn
     if function is _aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
         return torch.ones((), dtype=args[0].dtype).item()
     if function is _aten.nonzero.default and isinstance(args[0], FakeTensor):
@@ -84,8 +86,7 @@ def as_in_training(model: MaskCaptionSFT, dtype: torch.dtype | None, with_signal
     """
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
-        if not with_signals:
-            stack.enter_context(without_signals())
+        stack.enter_context(at_iteration(0 if with_signals else 1))
         if dtype is not None:
             stack.enter_context(torch.autocast('cpu', dtype))
             stack.enter_context(_NormsInFloat32())

@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_leaves
 from ..benchmarking.flops import flops_of
 from ..benchmarking.live_bytes import LiveBytes
 from ..benchmarking.parts import current_part, named_methods
+from ..loop import mask_caption_sft
 from ..loop.mask_caption_sft import MaskCaptionSFT
+from ..loop.step import Step
 from ..sa2va import rollout
 from ..structures import RegionBatch
 from .fake_loop import as_in_training, run_operation
@@ -30,11 +32,13 @@ class StepCount:
     Attributes:
         flops: By part; a multiplication and an addition are two, attention counts as if every token saw
             every other.
+        signal_flops: On top, in an iteration in which the cheat signals are read.
         peak_bytes: The most that the step holds at one time beside weights, gradients and moments.
         peak_part: Where that is.
     """
 
     flops: Counter[str] = field(default_factory=Counter)
+    signal_flops: float = 0
     peak_bytes: int = 0
     peak_part: str = ''
 
@@ -56,11 +60,13 @@ def count_step(
         batch: Its pixels are without values too.
         num_layers: Of the language model that is meant.
         dtype: Of autocast; None for none.
-        with_signals: Count an iteration in which the cheat signals are read.
+        with_signals: Count an iteration in which the cheat signals are read: it holds the most.
     """
     counter = _Counter(num_layers)
     with ExitStack() as stack:
         stack.enter_context(as_in_training(model, dtype, with_signals))
+        if with_signals:
+            stack.enter_context(counter.signals_apart(model, batch))
         stack.enter_context(named_methods(model.objectives, with_own_name=False))
         stack.enter_context(named_methods({'student': model.student, 'teacher': model.teacher}))
         stack.enter_context(counter.one_token_for_all())
@@ -147,6 +153,33 @@ class _Counter(TorchDispatchMode):
         tensor = next(value for value in tree_leaves(values) if isinstance(value, Tensor))
         if tensor.requires_grad:
             tensor.register_hook(hook)
+
+    @contextmanager
+    def signals_apart(self, model: MaskCaptionSFT, batch: RegionBatch) -> Iterator[None]:
+        """Inside, what is there for the signals only is charged to them: their texts, and first views."""
+        read, encoder = mask_caption_sft.read_signals, model.student.grounding_encoder.vision_encoder
+        extra_ratio = 1 - len(batch.image_index2.unique()) / len(batch.image_ids)
+        before: Counter[str] = Counter()
+
+        def read_apart(step: Step) -> None:
+            start = self.count.flops.copy()
+            read(step)
+            self.count.signal_flops += (self.count.flops - start).total()
+            self.count.flops = start
+
+        def enter(*args: Any) -> None:
+            before.update(self.count.flops)
+
+        def leave(*args: Any) -> None:
+            for name, flops in (self.count.flops - before).items():
+                self.count.flops[name] -= extra_ratio * flops
+                self.count.signal_flops += extra_ratio * flops
+
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(mask_caption_sft, 'read_signals', read_apart))
+            stack.callback(encoder.register_forward_pre_hook(enter).remove)
+            stack.callback(encoder.register_forward_hook(leave).remove)
+            yield
 
     @contextmanager
     def one_token_for_all(self) -> Iterator[None]:
