@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def flops_of(function: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> int:
-    """FLOPs of an operation that gave a result; 0 for all but products of matrices, convolutions, attention."""
+    """FLOPs of an operation that gave a result; 0 for all but products, convolutions and attention."""
     formula = _formulas().get(getattr(function, '_overloadpacket', None))
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=result))
 

@@ -1,7 +1,7 @@
 """What a config's run will cost."""
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -64,24 +64,30 @@ class Estimate:
         config: Of a run of :class:`MaskCaptionSFT`. Without its base, Sa2VA-4B's sizes are taken.
         num_gpus: That train together.
 
+    Attributes:
+        dtype: Of autocast; None for none.
+        workload: The largest step that the data allow.
+        parameters: By kind and part.
+        weights: Bytes that stay on a GPU from step to step, by kind.
+
     Raises:
         ValueError: The config trains something else.
     """
 
     def __init__(self, config: Config, num_gpus: int = 1) -> None:
         self.config, self.num_gpus = config, num_gpus
+        kind = config.model['type']
+        if not issubclass(kind, MaskCaptionSFT):
+            raise ValueError(f'{kind.__name__} is not the two-stage loop; only that is estimated.')
         base = _base_config(config)
         self.num_layers: int = base['llm_config']['num_hidden_layers']
         base['llm_config']['num_hidden_layers'] = min(self.num_layers, 2)
         settings = {k: v for k, v in config.model['sa2va'].items() if k not in ('base', 'type')}
-        model = build({**config.model, 'sa2va': build_on_meta(base, **settings)})
-        if not isinstance(model, MaskCaptionSFT):
-            raise ValueError(f'{type(model).__name__} is not the two-stage loop; only that is estimated.')
-        self.model = model
+        self.model: MaskCaptionSFT = build({**config.model, 'sa2va': build_on_meta(base, **settings)})
         self._mode = drop_values(self.model)
         self.model.train()
         dtype = config.optim_wrapper.get('dtype')
-        self._dtype = getattr(torch, dtype) if dtype else None
+        self.dtype = getattr(torch, dtype) if dtype else None
         self.workload = Workload.of(config, self.model)
         self.parameters = count_parameters(self.model, self.num_layers)
         self.weights = count_weights(self.model, self.num_layers, num_gpus)
@@ -92,11 +98,11 @@ class Estimate:
         """Of one checkpoint on disk."""
         return checkpoint_bytes(self.weights)
 
-    def cost(self, **changes: int) -> Cost:
+    def cost(self, **changes: Any) -> Cost:
         """Of the config's workload, or of one with some of its sizes changed."""
         workload = replace(self.workload, **changes)
         described = self._count(workload, speaks=False)
-        flops: Counter[str] = Counter()
+        flops: defaultdict[str, float] = defaultdict(float)
         kinds = [(1 - workload.expression_ratio, described)]
         if workload.expression_ratio:
             kinds.append((workload.expression_ratio, self._count(workload, speaks=True)))
@@ -114,7 +120,7 @@ class Estimate:
             self.model.num_captions = workload.num_captions
             batch = batch_of(workload, self.model.student, self._mode, speaks)
             self._counted[workload, speaks] = count_step(
-                self.model, batch, self.num_layers, self._dtype, with_signals=True
+                self.model, batch, self.num_layers, self.dtype, with_signals=True
             )
         return self._counted[workload, speaks]
 
@@ -122,7 +128,8 @@ class Estimate:
         """The largest value of one of ``SETTINGS`` that fits so many bytes; 0 if none does."""
 
         def bytes_of(value: int) -> int:
-            workload = replace(self.workload, **{setting: value})
+            changes: dict[str, Any] = {setting: value}
+            workload = replace(self.workload, **changes)
             return sum(self._memory(self._count(workload, speaks=False)).values())
 
         return largest_that_fits(bytes_of, memory_bytes, getattr(self.workload, setting), most)
@@ -134,36 +141,29 @@ def usable_bytes(memory_gib: float) -> float:
 
 
 def largest_that_fits(bytes_of: Callable[[int], int], limit: float, start: int, most: int = _MOST) -> int:
-    """The largest number in ``[0, most]`` whose bytes are at most ``limit``; 0 without asking.
+    """The largest number in ``[1, most]`` whose bytes are at most ``limit``; 0 if none is.
 
-    Bytes grow with the number, nearly in proportion: each guess lies on the line through the last two.
+    Bytes grow with the number, nearly in proportion or faster: the first guess lies on the line through two
+    sizes. One that does not fit is lowered along the line to the largest that does, so the answer may be too
+    small and is never too large.
 
     Args:
-        bytes_of: Asked as seldom as possible.
+        bytes_of: Takes its time, so it is asked three or four times.
         limit: In bytes.
-        start: The first guess, at least 1.
-        most: No larger number is tried.
+        start: Where the first size is taken.
+        most: No larger number is an answer.
     """
     sizes = cache(bytes_of)
-    fits, fails, guess = 0, most + 1, min(start, most)
-    asked: list[int] = []
-    while fails - fits > 1:
-        asked.append(guess)
-        if sizes(guess) <= limit:
-            fits = guess
-        else:
-            fails = guess
-        guess = _next_guess(sizes, asked, limit)
-        guess = min(max(guess, fits + 1), fails - 1)
-    return fits
-
-
-def _next_guess(sizes: Callable[[int], int], asked: list[int], limit: float) -> int:
-    last = asked[-1]
-    if len(asked) == 1:
-        return 2 * last if sizes(last) <= limit else last // 2
-    slope = (sizes(last) - sizes(asked[-2])) / (last - asked[-2])
-    return last + int((limit - sizes(last)) / slope) if slope > 0 else 2 * last
+    other = 2 * start if sizes(start) <= limit else max(start // 2, 1)
+    if start == other:
+        return 0
+    slope = max((sizes(other) - sizes(start)) / (other - start), 1.0)
+    guess = min(start + int((limit - sizes(start)) // slope), most)
+    fits = max((n for n in (start, other) if n <= most and sizes(n) <= limit), default=0)
+    while guess > fits and sizes(guess) > limit:
+        slope = (sizes(guess) - sizes(fits)) / (guess - fits) if fits else 0.0
+        guess = fits + int((limit - sizes(fits)) // slope) if fits else guess - 1
+    return max(guess, fits)
 
 
 def _base_config(config: Config) -> dict[str, Any]:

@@ -27,9 +27,10 @@ def drop_values(model: MaskCaptionSFT) -> FakeTensorMode:
         The mode that makes tensors to go with them.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    dropped: dict[int, tuple[Tensor, Tensor]] = {}
     with mode:
         for module in model.modules():
-            _drop_own(module)
+            _drop_own(module, dropped)
         for parameter in model.student.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
@@ -40,15 +41,20 @@ def drop_values(model: MaskCaptionSFT) -> FakeTensorMode:
     return mode
 
 
-def _drop_own(module: nn.Module) -> None:
-    """``to_empty``, but once for a module that student and teacher share; a second time it fails."""
-    for name, parameter in module._parameters.items():
-        if parameter is not None:
-            empty = torch.empty_like(parameter, device='cpu')
-            module._parameters[name] = nn.Parameter(empty, parameter.requires_grad)
-    for name, buffer in module._buffers.items():
-        if buffer is not None:
-            module._buffers[name] = torch.empty_like(buffer, device='cpu')
+def _drop_own(module: nn.Module, dropped: dict[int, tuple[Tensor, Tensor]]) -> None:
+    """``to_empty``, but once for what student and teacher share; a second time it fails."""
+    for tensors in (module._parameters, module._buffers):
+        own: dict[str, Any] = tensors
+        for name, tensor in own.items():
+            if tensor is None:
+                continue
+            if id(tensor) not in dropped:
+                empty = torch.empty_like(tensor, device='cpu')
+                if isinstance(tensor, nn.Parameter):
+                    empty = nn.Parameter(empty, tensor.requires_grad)
+                # Both are kept: another tensor could get the number of one that is gone.
+                dropped[id(tensor)] = tensor, empty
+            own[name] = dropped[id(tensor)][1]
 
 
 def run_operation(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -95,7 +95,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = run_operation(function, args, kwargs or {})
         if flops := flops_of(function, args, kwargs or {}, result):
-            self.count.flops[self._part()] += flops * (self._repeats() if self._is_inside else 1)
+            self.count.flops[self._part()] += round(flops * (self._repeats() if self._is_inside else 1))
         self._memory.owner = self._layer if self._is_inside else None
         self._memory.note(result, (args, kwargs))
         held = self._held()
@@ -172,7 +172,7 @@ class _Counter(TorchDispatchMode):
 
         def leave(*args: Any) -> None:
             for name, flops in (self.count.flops - before).items():
-                self.count.flops[name] -= extra_ratio * flops
+                self.count.flops[name] -= round(extra_ratio * flops)
                 self.count.signal_flops += extra_ratio * flops
 
         with ExitStack() as stack:

@@ -71,9 +71,7 @@ def _shares(datasets: dict[str, Any]) -> dict[str, tuple[float, bool]]:
     """Each dataset's share of the draws by its weight, and whether people have described its regions."""
     kept = {name: dataset for name, dataset in datasets.items() if dataset is not None}
     total = sum(dataset.get('weight', 1.0) for dataset in kept.values())
-    return {
-        name: (dataset.get('weight', 1.0) / total, _speaks(dataset)) for name, dataset in kept.items()
-    }
+    return {name: (dataset.get('weight', 1.0) / total, _speaks(dataset)) for name, dataset in kept.items()}
 
 
 def _speaks(dataset: dict[str, Any]) -> bool:
@@ -101,9 +99,7 @@ def batch_of(workload: Workload, student: Sa2VA, mode: FakeTensorMode, speaks: b
     tiles = workload.num_tiles * num_images
     with mode:
         pixels = torch.zeros(tiles, 3, sizes.image_size, sizes.image_size)
-        grounding = torch.zeros(
-            num_images, 3, sizes.grounding_size, sizes.grounding_size, dtype=torch.uint8
-        )
+        grounding = torch.zeros(num_images, 3, sizes.grounding_size, sizes.grounding_size, dtype=torch.uint8)
     names = [f'region{row}' for row in range(num_regions)]
     return RegionBatch(
         pixel_values=pixels,
