@@ -9,15 +9,20 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
 from _config import add_config, read_config
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
+from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
 from projects.mask_caption_sft.engine.schedules import check_schedules
 from projects.mask_caption_sft.engine.start_plan import StartRefusedError
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
+from projects.mask_caption_sft.hooks.cost_report_hook import CostReportHook, out_of_memory_advice
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,11 +76,23 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     prepare_distributed(config)
+    train(config)
+
+
+def train(config: Config) -> None:
+    """Build and run; exits with a message where a prompt cannot fit or memory does not suffice."""
     try:
         runner = TrainingRunner.from_cfg(config)
     except StartRefusedError as error:
         sys.exit(f'error: {error}')
-    runner.train()
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if isinstance(model, MaskCaptionSFT) and (problems := context_problems(config, model.student)):
+        sys.exit(f'error: {problems[0]}')
+    runner.register_hook(CostReportHook())
+    try:
+        runner.train()
+    except (torch.OutOfMemoryError, torch.cuda.OutOfMemoryError) as error:
+        sys.exit(f'error: {out_of_memory_advice(runner, error)}')
 
 
 if __name__ == '__main__':

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.precision import without_gradient
 from ..sa2va.sa2va import Sa2VA
+from .flops import flops_of
 from .live_bytes import LiveBytes
 from .parts import current_part, named_methods
 
@@ -149,11 +149,9 @@ class _Book(TorchDispatchMode):
         self._returning: str | None = None
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        result = function(*args, **kwargs)
-        formula = flop_registry.get(getattr(function, 'overloadpacket', None))
-        if formula is not None:
-            self.census.flops[self._key()] += formula(*args, **kwargs, out_val=result)
+        result = function(*args, **(kwargs or {}))
+        if spent := flops_of(function, args, kwargs or {}, result):
+            self.census.flops[self._key()] += spent
         self.memory.note(result, (args, kwargs))
         return result
 
@@ -238,27 +236,3 @@ def _first_tensor(args: tuple, kwargs: dict[str, Any]) -> Tensor:
 def _num_padding(embeds: Tensor) -> int:
     """Tokens of ``[R, L, D]`` that are padding, which is embedded as zeros."""
     return int((embeds == 0).all(-1).sum())
-
-
-# PyTorch counts attention on a GPU; these are its kernels on a CPU.
-
-
-def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[int], *args, **kwargs) -> int:
-    """Two products; shapes are ``[R, heads, L, D]``."""
-    rows, heads, length, width = query
-    return 2 * rows * heads * length * key[2] * (width + value[3])
-
-
-def _attention_backward_flops(
-    gradient: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *args, **kwargs
-) -> int:
-    """Five products: the scores again, and the gradients of scores, query, key and value."""
-    rows, heads, length, width = query
-    return 2 * rows * heads * length * key[2] * (3 * width + 2 * value[3])
-
-
-_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-for _kernel, _formula in ((_attention, _attention_flops), (_attention_backward, _attention_backward_flops)):
-    if _kernel not in flop_registry:
-        register_flop_formula(_kernel)(_formula)

@@ -1,6 +1,8 @@
 """Memory as an allocator counts it, on any device: the bytes of tensors that live at the same time."""
 
 import weakref
+from collections import Counter
+from collections.abc import Hashable
 from typing import Any
 
 from torch import Tensor
@@ -16,11 +18,15 @@ class LiveBytes:
 
     Attributes:
         now, peak: Bytes.
+        owner: Who makes the next storages.
+        held: Bytes that live now, by their owner.
     """
 
     def __init__(self) -> None:
         self.now = self.peak = 0
-        self._sizes: dict[int, int] = {}
+        self.owner: Hashable = None
+        self.held: Counter[Hashable] = Counter()
+        self._sizes: dict[int, tuple[Hashable, int]] = {}
 
     def note(self, result: Any, arguments: Any) -> None:
         """Count the new storages in an operation's result; views of its arguments are not new."""
@@ -29,13 +35,16 @@ class LiveBytes:
         for tensor in unknown:
             if (key := _key(tensor)) not in given and key not in self._sizes:
                 storage = tensor.untyped_storage()
-                self._sizes[key] = storage.nbytes()
+                self._sizes[key] = self.owner, storage.nbytes()
+                self.held[self.owner] += storage.nbytes()
                 self.now += storage.nbytes()
                 weakref.finalize(storage, self._forget, key)
         self.peak = max(self.peak, self.now)
 
     def _forget(self, key: int) -> None:
-        self.now -= self._sizes.pop(key)
+        owner, size = self._sizes.pop(key)
+        self.held[owner] -= size
+        self.now -= size
 
 
 def _tensors(values: Any) -> list[Tensor]:

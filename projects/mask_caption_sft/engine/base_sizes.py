@@ -48,21 +48,26 @@ def follow_base(config: Config) -> None:
 
 def packers(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every declared ``PackRegions`` below a part of a config, with its key."""
+    return declared(node, key, PackRegions)
+
+
+def declared(node: Any, key: str, kind: type) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every declaration of a class or its children below a part of a config, with its key."""
     children: list[tuple[Any, Any]] = []
     if isinstance(node, dict):
-        if _is_packer(node.get('type')):
+        if _is_a(node.get('type'), kind):
             yield key, node
         children = list(node.items())
     elif isinstance(node, list | tuple):
         children = list(enumerate(node))
     for name, child in children:
-        yield from packers(child, f'{key}.{name}')
+        yield from declared(child, f'{key}.{name}', kind)
 
 
-def _is_packer(kind: Any) -> bool:
-    if isinstance(kind, str):  # in a config that was written to a file
-        return kind.split('.')[-1] == PackRegions.__name__
-    return isinstance(kind, type) and issubclass(kind, PackRegions)
+def _is_a(stated: Any, kind: type) -> bool:
+    if isinstance(stated, str):  # in a config that was written to a file
+        return stated.split('.')[-1] == kind.__name__
+    return isinstance(stated, type) and issubclass(stated, kind)
 
 
 def _fill_in(transform: dict[str, Any], key: str, sizes: BaseSizes, where: str | None) -> list[str]:

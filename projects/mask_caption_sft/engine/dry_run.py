@@ -1,6 +1,5 @@
 """Builds and checks everything a run needs, then stops."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,11 @@ import torch
 from mmengine.config import Config
 
 from ..datasets.mix import build_dataset
-from ..datasets.transforms import PackRegions
-from ..ops import prompts
 from ..ops.build import build
-from ..sa2va.base_sizes import BaseSizes, base_sizes
+from ..sa2va.base_sizes import base_sizes
 from ..sa2va.meta import build_on_meta
-from ..sa2va.sa2va import Sa2VA
 from ..structures import BrokenRecord, RegionSample
-from .base_sizes import packers
+from .context import context_problems
 from .launch import check_base_dtype
 from .schedules import check_schedules
 
@@ -67,38 +63,13 @@ def _check_model(config: Config, problems: list[str]) -> None:
             student = build_on_meta(**settings)
         else:
             student = build(dict(config.model)).student
-        sizes = base_sizes(student.config)
+        base_sizes(student.config)
     except (OSError, ValueError) as error:
         problems.append(f'model.sa2va{"" if base is None else f".base={str(base)!r}"}: {error}')
         return
     print(f'\nModel: {"Sa2VA-4B on the meta device (shapes only)" if is_missing else base or "a new one"}')
     print(parameter_groups(student))
-    _check_context(config, student, sizes, problems)
-
-
-def _check_context(config: Config, student: Sa2VA, sizes: BaseSizes, problems: list[str]) -> None:
-    """Check the longest sequence: every tile, a region over the whole thumbnail, the longest caption."""
-    default = inspect.signature(config.model['type']).parameters['max_caption_len'].default
-    caption_len = config.model.get('max_caption_len', default)
-    words = len(student.text.encode(describe_text(student.text.template)))
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for key, transform in packers(config.get(loader), loader):
-            tiles = transform.get('max_tiles', PackRegions.MAX_TILES)
-            images = (tiles + (tiles > 1)) * sizes.grid_size**2
-            longest = images + sizes.grid_size**2 + words + caption_len
-            if longest > sizes.max_context:
-                problems.append(
-                    f'{key}.max_tiles={tiles}: a prompt of up to {longest - caption_len} tokens ({images} of '
-                    f"the image) and model.max_caption_len={caption_len} exceed the model's context of "
-                    f'{sizes.max_context}. Lower one of them.'
-                )
-
-
-def describe_text(template: prompts.PromptTemplate) -> str:
-    """All words of a prompt that asks for a caption, and the marker that ends the answer."""
-    before = template.before_input + prompts.IMG_START + prompts.IMG_END
-    region = f'{prompts.DESCRIBE_INTRO.format(count=1)}region1{prompts.VP_START}{prompts.VP_END}'
-    return before + region + prompts.describe_question() + template.before_answer + template.end_of_turn
+    problems.extend(context_problems(config, student))
 
 
 def parameter_groups(model: torch.nn.Module) -> str:

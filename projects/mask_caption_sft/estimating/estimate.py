@@ -1,0 +1,176 @@
+"""What a config's run will cost."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from ..checkpoints.config import read_config
+from ..loop.mask_caption_sft import MaskCaptionSFT
+from ..ops.build import build
+from ..sa2va.meta import SA2VA_4B, build_on_meta
+from .fake_loop import drop_values
+from .step_count import StepCount, count_step
+from .weights import checkpoint_bytes, count_parameters, count_weights
+from .workload import Workload, batch_of
+
+GIB = 2**30
+#: Of a card's memory, for what is not counted: CUDA itself, workspaces of kernels, the allocator's waste.
+RESERVE_RATIO = 0.1
+#: What the settings that decide about memory are called in a config.
+SETTINGS = {
+    'batch_size': 'train_dataloader.batch_size',
+    'num_regions': "ChooseRegions' max_regions",
+    'num_captions': 'model.num_captions',
+}
+ACTIVATIONS = 'activations'
+_MOST = 512
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one workload on one GPU.
+
+    Attributes:
+        memory: Bytes by kind.
+        peak_part: The part of the step that holds the most.
+        flops: FLOPs of an iteration by part, on the mix of described regions and human expressions.
+    """
+
+    memory: dict[str, int]
+    peak_part: str
+    flops: dict[str, float]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.memory.values())
+
+    @property
+    def total_flops(self) -> float:
+        return sum(self.flops.values())
+
+
+class Estimate:
+    """Costs of a config's run, counted on tensors without values; needs no GPU, no weights, no data.
+
+    Args:
+        config: Of a run of :class:`MaskCaptionSFT`. Without its base, Sa2VA-4B's sizes are taken.
+        num_gpus: That train together.
+
+    Attributes:
+        dtype: Of autocast; None for none.
+        workload: The largest step that the data allow.
+        parameters: By kind and part.
+        weights: Bytes that stay on a GPU from step to step, by kind.
+
+    Raises:
+        ValueError: The config trains something else.
+    """
+
+    def __init__(self, config: Config, num_gpus: int = 1) -> None:
+        self.config, self.num_gpus = config, num_gpus
+        kind = config.model['type']
+        if not issubclass(kind, MaskCaptionSFT):
+            raise ValueError(f'{kind.__name__} is not the two-stage loop; only that is estimated.')
+        base = _base_config(config)
+        self.num_layers: int = base['llm_config']['num_hidden_layers']
+        base['llm_config']['num_hidden_layers'] = min(self.num_layers, 2)
+        settings = {k: v for k, v in config.model['sa2va'].items() if k not in ('base', 'type')}
+        student = build_on_meta(base, **settings)
+        # Nothing is split here: in a run that would be a matter for all ranks.
+        self.model: MaskCaptionSFT = build({**config.model, 'sa2va': student, 'shard_frozen': False})
+        self._mode = drop_values(self.model)
+        self.model.train()
+        dtype = config.optim_wrapper.get('dtype')
+        self.dtype = getattr(torch, dtype) if dtype else None
+        self.workload = Workload.of(config, self.model)
+        self.parameters = count_parameters(self.model, self.num_layers)
+        shard_frozen = config.model.get('shard_frozen', False)
+        self.weights = count_weights(self.model, self.num_layers, num_gpus, shard_frozen)
+        self._counted: dict[tuple[Workload, bool], StepCount] = {}
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Of one checkpoint on disk."""
+        return checkpoint_bytes(self.weights)
+
+    def cost(self, **changes: Any) -> Cost:
+        """Of the config's workload, or of one with some of its sizes changed."""
+        workload = replace(self.workload, **changes)
+        described = self._count(workload, speaks=False)
+        flops: defaultdict[str, float] = defaultdict(float)
+        kinds = [(1 - workload.expression_ratio, described)]
+        if workload.expression_ratio:
+            kinds.append((workload.expression_ratio, self._count(workload, speaks=True)))
+        for share, count in kinds:
+            for part, number in count.flops.items():
+                flops[part] += share * number
+            flops['cheat signals'] += share * count.signal_flops / self.model.signal_interval
+        return Cost(self._memory(described), described.peak_part, dict(flops))
+
+    def _memory(self, count: StepCount) -> dict[str, int]:
+        return self.weights | {ACTIVATIONS: count.peak_bytes}
+
+    def _count(self, workload: Workload, speaks: bool) -> StepCount:
+        if (workload, speaks) not in self._counted:
+            self.model.num_captions = workload.num_captions
+            batch = batch_of(workload, self.model.student, self._mode, speaks)
+            self._counted[workload, speaks] = count_step(
+                self.model, batch, self.num_layers, self.dtype, with_signals=True
+            )
+        return self._counted[workload, speaks]
+
+    def largest(self, setting: str, memory_bytes: float, most: int = _MOST) -> int:
+        """The largest value of one of ``SETTINGS`` that fits so many bytes; 0 if none does."""
+
+        def bytes_of(value: int) -> int:
+            changes: dict[str, Any] = {setting: value}
+            workload = replace(self.workload, **changes)
+            return sum(self._memory(self._count(workload, speaks=False)).values())
+
+        return largest_that_fits(bytes_of, memory_bytes, getattr(self.workload, setting), most)
+
+
+def usable_bytes(memory_gib: float) -> float:
+    """What a step may take of a card's memory."""
+    return memory_gib * GIB * (1 - RESERVE_RATIO)
+
+
+def largest_that_fits(bytes_of: Callable[[int], int], limit: float, start: int, most: int = _MOST) -> int:
+    """The largest number in ``[1, most]`` whose bytes are at most ``limit``; 0 if none is.
+
+    Bytes grow with the number, nearly in proportion or faster: the first guess lies on the line through two
+    sizes. One that does not fit is lowered along the line to the largest that does, so the answer may be too
+    small and is never too large.
+
+    Args:
+        bytes_of: Takes its time, so it is asked three or four times.
+        limit: In bytes.
+        start: Where the first size is taken.
+        most: No larger number is an answer.
+    """
+    sizes = cache(bytes_of)
+    other = 2 * start if sizes(start) <= limit else max(start // 2, 1)
+    if start == other:
+        return 0
+    slope = max((sizes(other) - sizes(start)) / (other - start), 1.0)
+    guess = min(start + int((limit - sizes(start)) // slope), most)
+    fits = max((n for n in (start, other) if n <= most and sizes(n) <= limit), default=0)
+    while guess > fits and sizes(guess) > limit:
+        slope = (sizes(guess) - sizes(fits)) / (guess - fits) if fits else 0.0
+        guess = fits + int((limit - sizes(fits)) // slope) if fits else guess - 1
+    return max(guess, fits)
+
+
+def _base_config(config: Config) -> dict[str, Any]:
+    base = config.model['sa2va'].get('base')
+    if base is not None and (Path(base) / 'config.json').is_file():
+        return deepcopy(read_config(base))
+    return json.loads(SA2VA_4B.read_text())

@@ -1,0 +1,85 @@
+"""What is counted without values and with two layers is what a true step with all of them takes."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from projects.mask_caption_sft.benchmarking import sizes
+from projects.mask_caption_sft.benchmarking.census import take_census
+from projects.mask_caption_sft.benchmarking.compare import at_iteration
+from projects.mask_caption_sft.benchmarking.sizes import random_batch, random_model, size_config
+from projects.mask_caption_sft.estimating.fake_loop import drop_values, run_operation
+from projects.mask_caption_sft.estimating.step_count import StepCount, count_step
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.structures import RegionBatch
+
+LAYERS = {'tiny': 4, 'small': 6}
+SHORT = dict(num_captions=3, max_caption_len=8)
+
+
+def two_layers(size: str, vocab_size: int) -> dict:
+    config = size_config(size, vocab_size)
+    assert config['llm_config']['num_hidden_layers'] == LAYERS[size]
+    config['llm_config']['num_hidden_layers'] = 2
+    return config
+
+
+def counted(size: str, with_signals: bool, **batch) -> StepCount:
+    with torch.device('meta'), patch.object(sizes, 'size_config', two_layers):
+        model = random_model(size, **SHORT)
+    mode = drop_values(model)
+    given = batch_for(model, **batch)
+    given.pixel_values = mode.from_tensor(given.pixel_values)
+    given.g_pixel_values = mode.from_tensor(given.g_pixel_values)
+    return count_step(model.train(), given, LAYERS[size], with_signals=with_signals)
+
+
+def batch_for(model: MaskCaptionSFT, **settings) -> RegionBatch:
+    with torch.device('cpu'):
+        return random_batch(model, **settings)
+
+
+def true_census(size: str, with_signals: bool, **batch):
+    """In an iteration of an accumulation that finds gradients and adds to them."""
+    model = random_model(size, **SHORT)
+    for parameter in model.student.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    given = random_batch(model, **batch)
+    with at_iteration(0 if with_signals else 1):
+        return take_census(
+            model, [model.student, model.teacher], lambda: model.parse_losses(model.loss(given))[0], 1
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('size', 'num_expressions', 'with_signals'),
+    [('tiny', 0, False), ('tiny', 1, True), ('small', 0, False)],
+)
+def test_work_and_memory_of_a_true_step(size, num_expressions, with_signals):
+    batch = dict(num_images=2, num_tiles=[2, 1], num_regions=1, num_expressions=num_expressions)
+    count, census = counted(size, with_signals, **batch), true_census(size, with_signals, **batch)
+    assert count.flops.total() + count.signal_flops == pytest.approx(census.total(), rel=0.001)
+    assert count.peak_bytes == pytest.approx(census.peak_bytes, rel=0.1)
+
+
+@pytest.mark.slow
+def test_what_the_signals_take_is_apart():
+    with_them, without = (counted('tiny', signals, num_tiles=[1]) for signals in (True, False))
+    assert without.signal_flops == 0 < with_them.signal_flops
+    assert with_them.flops.total() == pytest.approx(without.flops.total(), rel=1e-6)
+    assert with_them.peak_bytes > without.peak_bytes
+
+
+def test_a_value_that_is_not_there_is_one_and_a_mask_lets_all_pass():
+    aten = torch.ops.aten
+    with torch._subclasses.fake_tensor.FakeTensorMode():
+        number, mask = torch.zeros(()), torch.zeros(3, dtype=torch.bool)
+    assert run_operation(aten._local_scalar_dense.default, (number,), {}) == 1.0
+    assert run_operation(aten.nonzero.default, (mask,), {}).tolist() == [[0], [1], [2]]
+    values = torch.arange(3)
+    assert run_operation(aten.index.Tensor, (values, [mask]), {}).tolist() == [0, 1, 2]
+    known = torch.tensor([True, False, True])
+    assert run_operation(aten.index.Tensor, (values, [known]), {}).tolist() == [0, 2]
