@@ -9,7 +9,7 @@ from projects.mask_caption_sft.benchmarking import sizes
 from projects.mask_caption_sft.benchmarking.census import take_census
 from projects.mask_caption_sft.benchmarking.compare import at_iteration
 from projects.mask_caption_sft.benchmarking.sizes import random_batch, random_model, size_config
-from projects.mask_caption_sft.estimating.fake_loop import drop_values, run_operation
+from projects.mask_caption_sft.estimating.fake_loop import as_in_training, drop_values, run_operation
 from projects.mask_caption_sft.estimating.step_count import StepCount, count_step
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.structures import RegionBatch
@@ -69,8 +69,22 @@ def test_work_and_memory_of_a_true_step(size, num_expressions, with_signals):
 def test_what_the_signals_take_is_apart():
     with_them, without = (counted('tiny', signals, num_tiles=[1]) for signals in (True, False))
     assert without.signal_flops == 0 < with_them.signal_flops
-    assert with_them.flops.total() == pytest.approx(without.flops.total(), rel=1e-6)
+    # The mask decoder's two convolutions see the first views too: a quarter of a per cent here.
+    assert with_them.flops.total() == pytest.approx(without.flops.total(), rel=0.005)
     assert with_them.peak_bytes > without.peak_bytes
+
+
+def test_one_rank_counts_without_the_others_and_draws_no_random_number(monkeypatch):
+    with torch.device('meta'):
+        model = random_model('tiny')
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    before = torch.get_rng_state()
+    with as_in_training(model, None, with_signals=False):
+        assert not torch.distributed.is_initialized()
+        assert not model.is_signal_iter()
+        torch.rand(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.distributed.is_initialized()
 
 
 def test_a_value_that_is_not_there_is_one_and_a_mask_lets_all_pass():

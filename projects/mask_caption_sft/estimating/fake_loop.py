@@ -92,6 +92,8 @@ def as_in_training(model: MaskCaptionSFT, dtype: torch.dtype | None, with_signal
     """
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
+        # One rank counts alone: the others would not answer when losses are averaged over all.
+        stack.enter_context(patch.object(torch.distributed, 'is_initialized', lambda: False))
         stack.enter_context(at_iteration(0 if with_signals else 1))
         if dtype is not None:
             stack.enter_context(torch.autocast('cpu', dtype))
