@@ -33,6 +33,8 @@ pass_on() {
     # shellcheck disable=SC2086  # a list of numbers
     kill -s "$1" ${processes:-$LAUNCHER} 2> /dev/null || true
 }
+# A terminal that is closed would leave torchrun, in its own session, running.
+trap "pass_on TERM" HUP
 for NAME in TERM USR1 INT; do
     # shellcheck disable=SC2064  # the name of now
     trap "pass_on $NAME" "$NAME"

@@ -1,5 +1,6 @@
 """What is put around MMEngine, and the length of a run."""
 
+import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -85,13 +86,17 @@ def test_the_dry_run_says_it_once(capsys):
     assert '1 problem(s)' in printed
 
 
-def test_without_a_gpu_processes_talk_through_gloo(monkeypatch):
+def test_without_a_gpu_processes_talk_through_gloo_with_the_time_out_of_the_config(monkeypatch):
     started = []
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', started.append)
-    config = Config(dict(launcher='pytorch', model_wrapper_cfg=dict(type='MMDistributedDataParallel')))
+    monkeypatch.setattr(
+        torch.distributed, 'init_process_group', lambda name, timeout: started.append((name, timeout))
+    )
+    env_cfg = Config.fromfile('configs/mask_caption_sft_4b.py').env_cfg
+    wrapper = dict(type='MMDistributedDataParallel')
+    config = Config(dict(launcher='pytorch', model_wrapper_cfg=wrapper, env_cfg=env_cfg))
     prepare_distributed(config)
-    assert started == ['gloo']
+    assert started == [('gloo', datetime.timedelta(minutes=30))]
     assert config.model_wrapper_cfg.device_ids is None
 
 
