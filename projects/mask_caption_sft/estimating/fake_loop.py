@@ -8,7 +8,6 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 from ..benchmarking.compare import at_iteration
 from ..loop.mask_caption_sft import MaskCaptionSFT
@@ -97,19 +96,17 @@ def as_in_training(model: MaskCaptionSFT, dtype: torch.dtype | None, with_signal
         stack.enter_context(at_iteration(0 if with_signals else 1))
         if dtype is not None:
             stack.enter_context(torch.autocast('cpu', dtype))
-            stack.enter_context(_NormsInFloat32())
+            stack.enter_context(patch.object(nn.functional, 'layer_norm', _layer_norm_in_float32))
         words = distinct_words(model.student.text, model.num_captions)
         stack.enter_context(patch.object(rollout._Choice, '__call__', _choose_of(words)))
         yield
 
 
-class _NormsInFloat32(TorchFunctionMode):
-    """What autocast does on a GPU and not on a CPU."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.nn.functional.layer_norm:
-            args = (args[0].float(), *args[1:])
-        return function(*args, **kwargs or {})
+def _layer_norm_in_float32(
+    x: Tensor, *args: Any, _layer_norm=nn.functional.layer_norm, **kwargs: Any
+) -> Tensor:
+    """What autocast does on a GPU and not on a CPU; not by a mode, which recomputation would not see."""
+    return _layer_norm(x.float(), *args, **kwargs)
 
 
 def distinct_words(text: TextCodec, at_least: int) -> list[int]:
