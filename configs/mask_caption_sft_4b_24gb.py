@@ -2,10 +2,9 @@
 
     python tools/train.py configs/mask_caption_sft_4b_24gb.py
 
-Counted, not measured on a card: 16.6 GiB with the four regions per image of the 4B run, 12.7 of them
-weights and optimizer. The rest of the card is for passes without gradient, AdamW's temporaries, the
-allocator's waste and CUDA's own. If that is not enough, lower max_regions in the pipelines; two take 0.2 GiB
-less.
+Counted, not measured on a card: 17.2 GiB with the four regions per image of the 4B run, 12.2 of them
+weights and optimizer. The rest of the card is for the allocator's waste, workspaces of kernels and CUDA's
+own. If that is not enough, lower max_regions in the pipelines.
 
 One thing is not the same: a loss is averaged over the regions of one iteration, of 1 image here and of 16
 there. See docs/results.md, "On one card of 24 GB".
