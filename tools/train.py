@@ -88,7 +88,8 @@ def train(config: Config) -> None:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if isinstance(model, MaskCaptionSFT) and (problems := context_problems(config, model.student)):
         sys.exit(f'error: {problems[0]}')
-    runner.register_hook(CostReportHook())
+    if torch.cuda.is_available():  # what it says is of a GPU, and takes longer than the steps of a small run
+        runner.register_hook(CostReportHook())
     try:
         runner.train()
     except (torch.OutOfMemoryError, torch.cuda.OutOfMemoryError) as error:

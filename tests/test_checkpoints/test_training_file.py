@@ -40,7 +40,7 @@ def test_log_histories_survive_a_safe_load():
     model.student = torch.nn.Module()
     model.student.base, model.student.base_fingerprint = 'somewhere', 'ab12'
     model.student.lora_scaling = 2.0
-    runner = type('Runner', (), {'model': model})()
+    runner = type('Runner', (), {'model': model, 'train_loop': None})()
     hook = TrainedCheckpointHook()
     hook.before_save_checkpoint(runner, checkpoint)
     file = io.BytesIO()

@@ -62,7 +62,7 @@ def test_out_of_memory_ends_with_the_setting_to_lower(monkeypatch, kind):
         raise kind('CUDA out of memory.')
 
     runner = runner_of(train=run, register_hook=lambda hook: None)
-    monkeypatch.setattr(tool.Runner, 'from_cfg', lambda config: runner)
+    monkeypatch.setattr(tool.TrainingRunner, 'from_cfg', lambda config: runner)
     with pytest.raises(SystemExit, match='error: out of memory: CUDA out') as stopped:
         tool.train(Config())
     assert 'Lower train_dataloader.batch_size from 2 to 1' in str(stopped.value)

@@ -82,7 +82,8 @@ class PatientBatches:
 
     def _go_on_after(self, error: Exception) -> None:
         dataset, sampler = self.dataloader.dataset, self.dataloader.sampler
-        dead = self._dead_workers()
+        # A connection that is lost has been felt before the death can be seen: a core is dumped first.
+        dead = self._dead_workers(timeout=1 if isinstance(error, RuntimeError) else 60)
         if not dead or not isinstance(dataset, RegionMix) or not isinstance(sampler, DrawSampler):
             raise error
         self.deaths += 1
@@ -98,10 +99,10 @@ class PatientBatches:
         dataset.watch(self.dataloader.num_workers)
         self.iterator = iter(self.dataloader)
 
-    def _dead_workers(self) -> dict[int, int]:
-        """Exit codes by number; waits a moment, since an end may be felt before it can be seen."""
+    def _dead_workers(self, timeout: float) -> dict[int, int]:
+        """Exit codes by number; waits up to so many seconds for a death."""
         workers = dict(enumerate(getattr(self.iterator, '_workers', [])))
-        wait([worker.sentinel for worker in workers.values()], timeout=1)
+        wait([worker.sentinel for worker in workers.values()], timeout=timeout)
         return {number: worker.exitcode or 0 for number, worker in workers.items() if not worker.is_alive()}
 
     def _judge(self, dataset: RegionMix, held: tuple[str, str] | None, code: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 #: How far outside its image a polygon's corner may be, in lengths of the image's longer side.
-_MAX_OUTSIDE = 2
+_MAX_OUTSIDE = 20
 
 
 def check_polygons(polygons: list[Any], height: int, width: int) -> None:
