@@ -82,9 +82,14 @@ class PatientBatches:
 
     def _go_on_after(self, error: Exception) -> None:
         dataset, sampler = self.dataloader.dataset, self.dataloader.sampler
-        # A connection that is lost has been felt before the death can be seen: a core is dumped first.
-        dead = self._dead_workers(timeout=1 if isinstance(error, RuntimeError) else 60)
-        if not dead or not isinstance(dataset, RegionMix) or not isinstance(sampler, DrawSampler):
+        # A connection may be lost long before the death can be seen, on a busy machine. Then nothing is
+        # judged yet: the record is read again, and ends the next worker.
+        dead, is_lost = self._dead_workers(), isinstance(error, (OSError, EOFError))
+        if (
+            not (dead or is_lost)
+            or not isinstance(dataset, RegionMix)
+            or not isinstance(sampler, DrawSampler)
+        ):
             raise error
         self.deaths += 1
         if self.deaths > _MAX_DEATHS:
@@ -99,10 +104,10 @@ class PatientBatches:
         dataset.watch(self.dataloader.num_workers)
         self.iterator = iter(self.dataloader)
 
-    def _dead_workers(self, timeout: float) -> dict[int, int]:
-        """Exit codes by number; waits up to so many seconds for a death."""
+    def _dead_workers(self) -> dict[int, int]:
+        """Exit codes by number; waits a moment, since an end may be felt before it can be seen."""
         workers = dict(enumerate(getattr(self.iterator, '_workers', [])))
-        wait([worker.sentinel for worker in workers.values()], timeout=timeout)
+        wait([worker.sentinel for worker in workers.values()], timeout=1)
         return {number: worker.exitcode or 0 for number, worker in workers.items() if not worker.is_alive()}
 
     def _judge(self, dataset: RegionMix, held: tuple[str, str] | None, code: int) -> None:
