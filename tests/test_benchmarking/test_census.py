@@ -19,11 +19,9 @@ from projects.mask_caption_sft.benchmarking.compare import without_signals
 from projects.mask_caption_sft.benchmarking.parts import current_part, named_methods, part
 from projects.mask_caption_sft.benchmarking.plain_step import PlainStep
 from projects.mask_caption_sft.benchmarking.report import calls_in_words
-from projects.mask_caption_sft.benchmarking.sizes import write_words_only
+from projects.mask_caption_sft.benchmarking.sizes import open_objectives, write_words_only
 from projects.mask_caption_sft.datasets import collate_regions
-from projects.mask_caption_sft.loop.bridges import SoftTokenBridge
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
-from projects.mask_caption_sft.loop.objectives import BestOfK, NearStart, SegmentCaptions, TeacherIoU
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from tests.miniature import LORA, SIZES
@@ -69,12 +67,7 @@ def model_of(num_captions: int = 4) -> MaskCaptionSFT:
     write_words_only(sa2va.text)
     return MaskCaptionSFT(
         sa2va,
-        objectives=dict(
-            best_of_k=BestOfK(margin_iou=-1.0, min_iou=0.0),
-            teacher_iou=TeacherIoU(SoftTokenBridge()),
-            segment_captions=SegmentCaptions(gate_iou=0.0),
-            near_start=NearStart(),
-        ),
+        objectives=open_objectives(),
         num_captions=num_captions,
         max_caption_len=8,
     ).train()

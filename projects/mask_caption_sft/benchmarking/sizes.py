@@ -9,7 +9,7 @@ import torch
 
 from ..loop.bridges import SoftTokenBridge
 from ..loop.mask_caption_sft import MaskCaptionSFT
-from ..loop.objectives import BestOfK, HumanExpressions, NearStart, SegmentCaptions, TeacherIoU
+from ..loop.objectives import BestOfK, HumanExpressions, NearStart, Objective, SegmentCaptions, TeacherIoU
 from ..ops.mask import resize_masks
 from ..sa2va.meta import SA2VA_4B
 from ..sa2va.sa2va import Sa2VA
@@ -106,17 +106,22 @@ def random_model(
     write_words_only(student.text)
     return MaskCaptionSFT(
         student,
-        objectives=dict(
-            best_of_k=BestOfK(margin_iou=-1.0, min_iou=0.0),
-            teacher_iou=TeacherIoU(SoftTokenBridge()),
-            segment_captions=SegmentCaptions(gate_iou=0.0),
-            human_expressions=HumanExpressions(),
-            near_start=NearStart(),
-        ),
+        objectives=open_objectives(),
         max_caption_len=max_caption_len,
         num_captions=num_captions,
         predict_dtype='bfloat16' if student.needs_autocast else None,
     ).train()
+
+
+def open_objectives() -> dict[str, Objective]:
+    """All objectives, with thresholds so low that every region teaches all that it can."""
+    return dict(
+        best_of_k=BestOfK(margin_iou=-1.0, min_iou=0.0),
+        teacher_iou=TeacherIoU(SoftTokenBridge()),
+        segment_captions=SegmentCaptions(gate_iou=0.0),
+        human_expressions=HumanExpressions(),
+        near_start=NearStart(),
+    )
 
 
 @contextmanager

@@ -14,13 +14,14 @@ _NEEDED = ('meta', 'state_dict', 'optimizer', 'message_hub')
 
 def resumable(folder: str | Path) -> list[Path]:
     """Checkpoints in a folder that a run can go on from, newest first."""
-    found = [(int(match[1]), path) for path in Path(folder).glob('*.pth') if (match := number_of(path))]
-    return [path for _, path in sorted(found, reverse=True)]
+    found = [path for path in Path(folder).glob('*.pth') if iteration_of(path) is not None]
+    return sorted(found, key=lambda path: (iteration_of(path), path), reverse=True)
 
 
-def number_of(path: Path) -> re.Match | None:
-    """The match whose group 1 is the iteration, if the name is that of such a checkpoint."""
-    return _NAME.fullmatch(path.name)
+def iteration_of(path: Path) -> int | None:
+    """The iteration after which such a checkpoint was saved, by its name; None for another name."""
+    match = _NAME.fullmatch(path.name)
+    return None if match is None else int(match[1])
 
 
 def check_whole(path: str | Path) -> None:

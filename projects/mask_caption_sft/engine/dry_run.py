@@ -8,7 +8,6 @@ from mmengine.config import Config
 
 from ..datasets.mix import build_dataset
 from ..ops.build import build
-from ..sa2va.base_sizes import base_sizes
 from ..sa2va.meta import build_on_meta
 from ..structures import BrokenRecord, RegionSample
 from .context import context_problems
@@ -63,7 +62,6 @@ def _check_model(config: Config, problems: list[str]) -> None:
             student = build_on_meta(**settings)
         else:
             student = build(dict(config.model)).student
-        base_sizes(student.config)
     except (OSError, ValueError) as error:
         problems.append(f'model.sa2va{"" if base is None else f".base={str(base)!r}"}: {error}')
         return

@@ -1,5 +1,6 @@
 """A training loop over draws, with its length given in epochs or iterations."""
 
+from functools import cached_property
 from typing import Any
 
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -46,7 +47,6 @@ class DrawTrainLoop(IterBasedTrainLoop):
         self.is_in_epochs = max_epochs is not None
         self.schedule_offset = 0
         self._start_draw, self._start_iter = 0, 0
-        self._data: dict[str, Any] | None = None
         runner.param_schedulers = in_iterations(runner.param_schedulers, self._max_iters)
 
     @property
@@ -54,15 +54,18 @@ class DrawTrainLoop(IterBasedTrainLoop):
         """Draws that all ranks together use up in an iteration."""
         return self.dataloader.batch_size * getattr(self.dataloader.sampler, 'world_size', 1)
 
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        """Of the mix; empty for another dataset."""
+        dataset = self.dataloader.dataset
+        return dataset.fingerprint() if isinstance(dataset, RegionMix) else {}
+
     def progress(self, iteration: int) -> dict[str, Any]:
         """What a checkpoint needs to go on at the next draw, on any number of processes."""
-        dataset = self.dataloader.dataset
-        if self._data is None:
-            self._data = dataset.fingerprint() if isinstance(dataset, RegionMix) else {}
         return dict(
             done=self._start_draw + (iteration - self._start_iter) * self.draws_per_iter,
             per_iter=self.draws_per_iter,
-            data=self._data,
+            data=self._fingerprint,
         )
 
     def continue_from(self, progress: dict[str, Any] | None) -> None:
@@ -89,9 +92,8 @@ class DrawTrainLoop(IterBasedTrainLoop):
                 f'draw {self._start_draw} and ends at iteration {self._max_iters}. An update is of another '
                 'size; the learning rate is not changed for that.'
             )
-        dataset = self.dataloader.dataset
-        if progress['data'] and isinstance(dataset, RegionMix):
-            for change in changed_data(progress['data'], dataset.fingerprint()):
+        if progress['data'] and self._fingerprint:
+            for change in changed_data(progress['data'], self._fingerprint):
                 warn(
                     f'THE DATA HAS CHANGED: {change} Draws mean other records now: some will come twice, '
                     'some never.'

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checkpoints.integrity import check_whole, number_of, resumable
+from ..checkpoints.integrity import check_whole, iteration_of, resumable
 from .work_dir import set_aside
 
 #: Set by torchrun and by Slurm when they start a process again.
@@ -98,8 +98,8 @@ def _go_back(folder: Path, source: Path, timestamp: str) -> Start:
 
 def _without_newer(folder: Path, chosen: Path, start: Start, timestamp: str) -> Start:
     """Move newer ones aside: a later resume would take them for this run's own."""
-    kept = number_of(chosen)
-    newer = [path for path in resumable(folder) if kept and int(number_of(path)[1]) > int(kept[1])]  # type: ignore[index]
+    kept = iteration_of(chosen)
+    newer = [] if kept is None else [path for path in resumable(folder) if (iteration_of(path) or 0) > kept]
     if newer:
         aside = set_aside(folder, newer, timestamp)
         start.notes.append(f'{", ".join(path.name for path in newer)} moved to {aside}.')

@@ -162,7 +162,7 @@ class MaskCaptionSFT(BaseModel):
         MMEngine's loops look at the last output, which has to exist, and leave out one of losses.
         """
         if mode == 'loss':
-            if self.student.needs_autocast and not is_bfloat16_autocast(self.student.device):
+            if not is_bfloat16_autocast(self.student.device) and self.student.needs_autocast:
                 raise ValueError(NEEDS_AUTOCAST.format('this optim_wrapper', AMP_SETTING))
             return self.loss(batch)
         if mode == 'predict':

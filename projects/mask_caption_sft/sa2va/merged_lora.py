@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..ops.precision import autocast_dtype
-from .start_weights import adapters_of
+from .start_weights import adapters_of, without_lora
 
 
 @contextmanager
@@ -21,18 +22,14 @@ def merged_lora(module: nn.Module) -> Iterator[None]:
     Args:
         module: In eval mode; nothing else may use its layers meanwhile.
     """
-    adapters = adapters_of(module)
-    parameters = [adapter.get_base_layer().weight for adapter in adapters]
-    weights = [parameter.data for parameter in parameters]
-    try:
-        for adapter, parameter in zip(adapters, parameters):
-            dtype = autocast_dtype(parameter.device) or parameter.dtype
-            with torch.no_grad(), torch.autocast(parameter.device.type, enabled=False):
-                change = sum(adapter.get_delta_weight(name) for name in adapter.active_adapters)
-                parameter.data = (parameter.data + change).to(dtype)
-            adapter.enable_adapters(False)
+    with without_lora(module, [_merged(adapter) for adapter in adapters_of(module)]):
         yield
-    finally:
-        for adapter, parameter, weight in zip(adapters, parameters, weights):
-            parameter.data = weight
-            adapter.enable_adapters(True)
+
+
+def _merged(adapter: Any) -> tuple[nn.Parameter, Tensor]:
+    """The weight that an adapter changes, and what it is with the change."""
+    parameter = adapter.get_base_layer().weight
+    dtype = autocast_dtype(parameter.device) or parameter.dtype
+    with torch.no_grad(), torch.autocast(parameter.device.type, enabled=False):
+        change = sum(adapter.get_delta_weight(name) for name in adapter.active_adapters)
+        return parameter, (parameter.data + change).to(dtype)

@@ -1,6 +1,6 @@
 """The model before training, inside the model in training: what ``loss_kl`` compares with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,24 @@ from torch import Tensor, nn
 def adapters_of(module: nn.Module) -> list[Any]:
     """The layers that carry LoRA."""
     return [m for m in module.modules() if isinstance(m, BaseTunerLayer)]
+
+
+@contextmanager
+def without_lora(module: nn.Module, values: Sequence[tuple[nn.Parameter, Tensor]]) -> Iterator[None]:
+    """Inside, ``module`` has no LoRA, and some parameters these values; for passes without gradient only."""
+    adapters = adapters_of(module)
+    before = [(parameter, parameter.data) for parameter, _ in values]
+    try:
+        for adapter in adapters:
+            adapter.enable_adapters(False)
+        for parameter, value in values:
+            parameter.data = value
+        yield
+    finally:
+        for parameter, value in before:
+            parameter.data = value
+        for adapter in adapters:
+            adapter.enable_adapters(True)
 
 
 class StartWeights:
@@ -43,16 +61,5 @@ class StartWeights:
         with the wrong weights.
         """
         parameters = dict(module.named_parameters())
-        trained = {name: parameters[name].data for name in self._tensors}
-        adapters = adapters_of(module)
-        for adapter in adapters:
-            adapter.enable_adapters(False)
-        for name, tensor in self._tensors.items():
-            parameters[name].data = tensor
-        try:
+        with without_lora(module, [(parameters[name], tensor) for name, tensor in self._tensors.items()]):
             yield
-        finally:
-            for name, tensor in trained.items():
-                parameters[name].data = tensor
-            for adapter in adapters:
-                adapter.enable_adapters(True)
