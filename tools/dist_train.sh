@@ -12,7 +12,9 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) / GPUS > 0 ? $(nproc) / G
 MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
 PORT=${PORT:-29500}
 if [ "$MAX_RESTARTS" -gt 0 ]; then
-    # The static rendezvous cannot be joined a second time.
+    # The static rendezvous cannot be joined a second time. Processes that start again would find the
+    # addresses of those that ended in a store that outlives them (pytorch#135712).
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     MEET=(--max_restarts="$MAX_RESTARTS" --rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT" --rdzv_id="$PORT")
 else
     MEET=(--node_rank="${NODE_RANK:-0}" --master_addr="$MASTER_ADDR" --master_port="$PORT")

@@ -92,6 +92,8 @@ class Slow(Hook):
         (Path(runner.work_dir) / f'rank{{runner.rank}}').write_text(f'{{os.getpid()}} {{runner.iter + 1}}')
         time.sleep(0.1)
 
+if os.environ.get('TORCHELASTIC_RESTART_COUNT') == '1' and os.environ['RANK'] == '0':
+    time.sleep(3)  # rank 1 must wait for the new address of rank 0, not find the one of before
 prepare_distributed(Config(dict(launcher='pytorch', model_wrapper_cfg=dict(), env_cfg={env_cfg})))
 small_run(Path({folder!r}) / 'run', {iters}, launcher='pytorch', checkpoint=dict(interval_updates={interval}),
           num_records=400, hooks=[dict(type=Slow), dict(type=StopSignalHook)])
