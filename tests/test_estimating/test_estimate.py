@@ -64,7 +64,11 @@ def test_a_config_of_something_else_is_refused():
     [
         (100, 2, 99, 9),  # 10 + 10 n <= 100
         (100, 20, 99, 9),
+        (100, 5, 99, 9),
+        (100, 1, 99, 9),
+        (35, 1, 99, 2),
         (1000, 2, 5, 5),
+        (1000, 2, 3, 3),
         (15, 4, 99, 0),
         (15, 1, 99, 0),
     ],
@@ -74,11 +78,14 @@ def test_the_largest_number_that_fits(limit, start, most, largest):
     found = largest_that_fits(lambda n: asked.append(n) or 10 + 10 * n, limit, start, most)
     assert found == largest
     assert len(asked) <= 4
+    assert max(asked) <= max(2 * start, 3)  # a large step takes long to count
 
 
-def test_what_grows_faster_than_in_proportion_is_lowered_until_it_fits():
-    # The line through 4 and 16 leads to 18, which does not fit; that through 16 and 324 to 7.
-    assert largest_that_fits(lambda n: n * n, 100, 2) == 7
+def test_what_grows_faster_than_in_proportion():
+    assert largest_that_fits(lambda n: n * n + n, 110, 2) == 10  # beyond 4: by the parabola, exactly
+    assert largest_that_fits(lambda n: n * n + n, 109, 2) == 9
+    assert largest_that_fits(lambda n: n * n, 100, 8) == 10  # between 8 and 16: counted
+    assert largest_that_fits(lambda n: n**3, 10**6, 4) <= 125  # it bends more: too many, and "about" says so
 
 
 def test_iterations_are_stated_or_follow_from_the_data_or_are_unknown():

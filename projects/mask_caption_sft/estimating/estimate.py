@@ -2,10 +2,11 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,9 @@ def usable_bytes(memory_gib: float) -> float:
 def largest_that_fits(bytes_of: Callable[[int], int], limit: float, start: int, most: int = _MOST) -> int:
     """The largest number in ``[1, most]`` whose bytes are at most ``limit``; 0 if none is.
 
-    Bytes grow with the number, nearly in proportion or faster: the first guess lies on the line through two
-    sizes. One that does not fit is lowered along the line to the largest that does, so the answer may be too
-    small and is never too large.
+    Up to twice ``start`` the answer has been counted: it may be too small and is never too large. Beyond
+    that nothing is counted, which would take longer the larger the step: the answer is read off the parabola
+    through three sizes (a number of texts behind one image grows a little faster than in proportion).
 
     Args:
         bytes_of: Takes its time, so it is asked three or four times.
@@ -157,16 +158,37 @@ def largest_that_fits(bytes_of: Callable[[int], int], limit: float, start: int, 
         most: No larger number is an answer.
     """
     sizes = cache(bytes_of)
-    other = 2 * start if sizes(start) <= limit else max(start // 2, 1)
-    if start == other:
+    if sizes(start) > limit:
+        return _largest_counted(sizes, limit, 1, start)
+    places = (1, 2, 3) if start == 1 else (start // 2, start, 2 * start)
+    for place in places[1:]:
+        if place > most:
+            return most
+        if sizes(place) > limit:
+            return _largest_counted(sizes, limit, start, place)
+    return min(_beyond(places, [sizes(place) for place in places], limit), most)
+
+
+def _beyond(places: Sequence[int], sizes: Sequence[int], limit: float) -> int:
+    """Where the parabola through three sizes reaches the limit; a line where they do not bend upwards."""
+    (a, b, c), (size_a, size_b, size_c) = places, sizes
+    slope = (size_c - size_b) / (c - b)
+    bend = max((slope - (size_b - size_a) / (b - a)) / (c - a), 0.0)
+    slope, rest = max(slope + bend * (c - b), 1.0), limit - size_c
+    return c + int(2 * rest / (slope + sqrt(slope**2 + 4 * bend * rest)) + 1e-9)
+
+
+def _largest_counted(sizes: Callable[[int], int], limit: float, low: int, high: int) -> int:
+    """The largest that fits of ``[low, high)``, where ``high`` does not; 0 if ``low`` does not either."""
+    if sizes(low) > limit:
         return 0
-    slope = max((sizes(other) - sizes(start)) / (other - start), 1.0)
-    guess = min(start + int((limit - sizes(start)) // slope), most)
-    fits = max((n for n in (start, other) if n <= most and sizes(n) <= limit), default=0)
-    while guess > fits and sizes(guess) > limit:
-        slope = (sizes(guess) - sizes(fits)) / (guess - fits) if fits else 0.0
-        guess = fits + int((limit - sizes(fits)) // slope) if fits else guess - 1
-    return max(guess, fits)
+    while high - low > 1:
+        slope = (sizes(high) - sizes(low)) / (high - low)
+        guess = min(max(low + int((limit - sizes(low)) // slope), low + 1), high - 1)
+        low, high = (guess, high) if sizes(guess) <= limit else (low, guess)
+        if sizes(low) + slope > limit:
+            break
+    return low
 
 
 def _base_config(config: Config) -> dict[str, Any]:

@@ -76,11 +76,11 @@ def hours_line(iterations: int | None, cost: Cost, flops_per_second: float, util
 
 def fitting_table(estimate: Estimate, memory_gib: float) -> str:
     """The largest settings that fit a card, each with the others as they are."""
-    limit = usable_bytes(memory_gib)
-    rows = [
-        f'| {name} | {getattr(estimate.workload, setting)} | {estimate.largest(setting, limit)} |'
-        for setting, name in SETTINGS.items()
-    ]
+    limit, rows = usable_bytes(memory_gib), []
+    for setting, name in SETTINGS.items():
+        now, largest = getattr(estimate.workload, setting), estimate.largest(setting, limit)
+        # Beyond that it is not counted, see largest_that_fits.
+        rows.append(f'| {name} | {now} | {"about " if largest > 2 * now else ""}{largest} |')
     reserve = f'{RESERVE_RATIO:.0%} left for what is not counted'
     head = f'| largest that fits {memory_gib:g} GiB, {reserve} | now | largest |'
     return '\n'.join([head, '|---|---|---|', *rows])
