@@ -14,7 +14,7 @@ def scripted(model, texts: list[str], ious: list[float]) -> None:
         if torch.is_grad_enabled():  # the bridge's own pass
             return result
         for row, iou in enumerate(ious_of(len(views))):
-            result.mask_logits[row] = torch.where(_part(views.masks[row], iou), 1.0, -1.0)
+            result.mask_logits[row] = torch.where(part_of(views.masks[row], iou), 1.0, -1.0)
         return result
 
     def ious_of(count: int) -> list[float]:
@@ -24,7 +24,7 @@ def scripted(model, texts: list[str], ious: list[float]) -> None:
     model.teacher.segment = segment_as_scripted
 
 
-def _part(mask: torch.Tensor, share: float) -> torch.Tensor:
+def part_of(mask: torch.Tensor, share: float) -> torch.Tensor:
     """A part of the mask that has this IoU with it."""
     pixels = mask.flatten().nonzero()[:, 0]
     part = torch.zeros(mask.numel(), dtype=torch.bool)

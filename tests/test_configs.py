@@ -184,6 +184,7 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config.model.update(max_caption_len=7, num_captions=3, segment_with='student')
     config.model.update(predict_with='teacher', predict_dtype='bfloat16', signal_interval=3)
+    config.model.update(predict_captions=2)
     config.model.segmentation_losses.update(num_points=99)
     config.model.sampling.update(top_p=0.75)
     objectives = config.model.objectives
@@ -201,7 +202,7 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
         'teacher',
         3,
     )
-    assert model.predict_dtype == 'bfloat16'
+    assert (model.predict_dtype, model.predict_captions) == ('bfloat16', 2)
     taught = model.objectives
     assert (taught['segment_captions'].gate_iou, taught['best_of_k'].min_iou) == (0.25, 0.75)
     assert (taught['teacher_iou'].bridge.temperature, taught['teacher_iou'].bridge.top_k) == (0.125, 3)

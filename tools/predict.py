@@ -2,10 +2,12 @@
 
     python tools/predict.py --checkpoint OUT --image cat.jpg --text "the left cat" --output_dir predictions
     python tools/predict.py --checkpoint work_dirs/run/iter_4000.pth --image cat.jpg --mask cat.png
+    python tools/predict.py --checkpoint OUT --image cat.jpg --mask cat.png --captions 8
 
 CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found automatically).
 Pixels become masks as in upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
-prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5.
+prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5. With --captions 8, seven
+more are sampled, and the one from which the model finds the mask best is printed.
 """
 
 import _root  # noqa: F401
@@ -21,11 +23,17 @@ from projects.mask_caption_sft.datasets.base import read_image
 from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
 from projects.mask_caption_sft.sa2va.building import load_trained
 from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
-from projects.mask_caption_sft.loop.predict import upsample_mask
+from projects.mask_caption_sft.loop.predict import REGIONS_AT_ONCE, upsample_mask
+from projects.mask_caption_sft.loop.rerank import describe_best
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from projects.mask_caption_sft.ops.mask import resize_masks
+from projects.mask_caption_sft.ops.seeding import torch_seed
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
-from projects.mask_caption_sft.structures import ImageFeatures
+from projects.mask_caption_sft.structures import ImageFeatures, RegionViews
 from projects.mask_caption_sft.visualization.region_picture import overlay
+
+#: In tokens, where several captions are written; as in configs/mask_caption_sft_4b_official.py.
+MAX_CAPTION_LEN = 128
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +45,7 @@ def parse_args() -> argparse.Namespace:
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument('--text', help='what to segment')
     asked.add_argument('--mask', type=Path, help='image file; what is not black is the region to describe')
+    parser.add_argument('--captions', type=int, default=1, help='with --mask: write so many, print the best')
     parser.add_argument('--output_dir', '--output-dir', type=Path, default=Path('predictions'))
     parser.add_argument('--base', help='the base of a checkpoint of ours, if it has moved')
     parser.add_argument('--teacher', action='store_true', help='the averaged weights of a checkpoint of ours')
@@ -44,7 +53,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--allow-empty-prompt', action='store_true',
                         help='as upstream: a mask smaller than a cell may mark none')  # fmt: skip
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.captions < 1 or (args.captions > 1 and args.mask is None):
+        parser.error(f'--captions {args.captions}: give --mask and at least 1, the greedy caption')
+    return args
 
 
 def encode(model: Sa2VA, image: Image.Image, max_tiles: int) -> ImageFeatures:
@@ -54,8 +66,10 @@ def encode(model: Sa2VA, image: Image.Image, max_tiles: int) -> ImageFeatures:
     return model.encode_images(tiles, [len(tiles)], pixels[None])
 
 
-def describe(model: Sa2VA, features: ImageFeatures, path: Path, size, allow_empty_prompt: bool) -> str:
-    """Caption of the region in a mask file.
+def describe(
+    model: Sa2VA, features: ImageFeatures, path: Path, size, allow_empty_prompt: bool, num_captions: int
+) -> str:
+    """Caption of the region in a mask file: the greedy one, or the best of several.
 
     Raises:
         ValueError: The mask is empty or of another size than the image.
@@ -66,10 +80,14 @@ def describe(model: Sa2VA, features: ImageFeatures, path: Path, size, allow_empt
             f'{path} is {mask.shape[1]} x {mask.shape[0]} with {mask.sum()} pixels set, the image is '
             f'{size[1]} x {size[0]}. The mask must have the size of the image and mark a region.'
         )
-    cells = visual_prompt_grid(
-        torch.from_numpy(mask)[None], model.sizes.grid_size, at_least_one=not allow_empty_prompt
-    )
-    return answer(model, features, region_question(model, features, cells.to(model.device))).text
+    masks = torch.from_numpy(mask)[None].to(model.device)
+    cells = visual_prompt_grid(masks, model.sizes.grid_size, at_least_one=not allow_empty_prompt)
+    if num_captions == 1:
+        return answer(model, features, region_question(model, features, cells)).text
+    first = torch.zeros(1, dtype=torch.long, device=model.device)
+    views = RegionViews(features, first, cells, resize_masks(masks, (model.grounding_size // 4,) * 2))
+    with torch_seed(model.device):
+        return describe_best(model, views, MAX_CAPTION_LEN, num_captions, at_once=REGIONS_AT_ONCE).texts[0]
 
 
 def segment(model: Sa2VA, features: ImageFeatures, text: str, pixels: np.ndarray, out_dir: Path) -> str:
@@ -96,7 +114,8 @@ def main() -> None:
         pixels = read_image(args.image)
         features = encode(model, Image.fromarray(pixels), args.max_tiles)
         if args.mask is not None:
-            print(describe(model, features, args.mask, pixels.shape[:2], args.allow_empty_prompt))
+            size, marks_none = pixels.shape[:2], args.allow_empty_prompt
+            print(describe(model, features, args.mask, size, marks_none, args.captions))
         else:
             print(segment(model, features, args.text, pixels, args.output_dir))
     except (OSError, ValueError) as error:

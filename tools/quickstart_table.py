@@ -8,7 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from projects.mask_caption_sft.reporting.run_log import is_given, logged_as, pictures, read_run
+from projects.mask_caption_sft.ops.metric_names import measured_how
+from projects.mask_caption_sft.reporting.run_log import logged_as, pictures, read_run
 
 ROWS = {
     'mask -> caption -> mask\' IoU': 'mask_cycle/second_view_iou',
@@ -37,8 +38,7 @@ def main() -> None:
         sys.exit(f'error: {work_dir} has no validation. Leave val_dataloader in the config.')
     before, after = log.first_val, log.last_val
     train = [row for _, row in sorted(log.train.items())]
-    heading = 'answers given, not written' if is_given(after) else ''
-    print(f'\n{heading:<34}{"before":>9}{"after":>9}')
+    print(f'\n{measured_how(after):<34}{"before":>9}{"after":>9}')
     for title, name in ROWS.items():
         key = logged_as(name, after)
         print(f'{title:<34}{before.get(key, float("nan")):>9.3f}{after.get(key, float("nan")):>9.3f}')

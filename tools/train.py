@@ -18,6 +18,7 @@ from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint
 from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
+from projects.mask_caption_sft.engine.monitored import check_monitored
 from projects.mask_caption_sft.engine.schedules import check_schedules
 from projects.mask_caption_sft.engine.start_plan import StartRefusedError
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
@@ -73,6 +74,7 @@ def main() -> None:
         check_schedules(config.get('param_scheduler'))
         check_amp(config)
         check_base_dtype(config, trains=True)
+        check_monitored(config)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     prepare_distributed(config)

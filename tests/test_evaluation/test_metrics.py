@@ -119,6 +119,15 @@ def test_given_answers_are_another_measurement_and_have_another_name():
     )  # captions are written
 
 
+def test_the_best_of_four_captions_is_another_measurement_and_has_another_name():
+    best = [random_prediction(number, best_of=4) for number in range(2)]
+    assert 'mask_cycle_best_of_4/second_view_iou' in scores(MaskCycleMetric(), best)
+    assert 'region_caption_best_of_4/CIDEr' in scores(RegionCaptionMetric(meteor=False), best)
+    assert 'ref_seg/cIoU' in scores(RefSegMetric(), best)  # people's words
+    given = [random_prediction(0, best_of=4, answers='given')]
+    assert 'sav_best_of_4_given/blank_iou' in scores(MaskCycleMetric(prefix='sav'), given)
+
+
 def test_two_empty_masks_agree():
     empty = torch.zeros(2, 2).bool()
     found = scores(RefSegMetric(), [random_prediction(0, mask2=empty, masks={'expression': empty})])

@@ -68,14 +68,17 @@ def test_the_table_gives_mean_and_spread_over_seeds(tmp_path):
     assert lines[3].startswith('| (d) full loop | 3 | 0.500 ± 0.100 |')
 
 
-def test_runs_that_were_given_the_answers_have_a_row_that_says_so(tmp_path):
+def test_runs_that_were_measured_otherwise_have_a_row_that_says_so(tmp_path):
     """Their metrics have another name, and their mean with the others would be of two measurements."""
-    runs = [('mask_cycle', 0.4), ('mask_cycle_given', 0.5), ('mask_cycle_given', 0.6)]
+    runs = [('mask_cycle', 0.4), ('mask_cycle_given', 0.5), ('mask_cycle_given', 0.6),
+            ('mask_cycle_best_of_4', 0.7), ('mask_cycle_best_of_8_given', 0.8)]  # fmt: skip
     logs = [read_run(write_run(tmp_path / f'{cycle}{iou}', iou, cycle=cycle)) for cycle, iou in runs]
-    lines = results_table({'full': logs, 'given': logs[1:]}).splitlines()[3:]
+    lines = results_table({'full': logs, 'given': logs[1:3]}).splitlines()[3:]
     assert [line.split(' | ')[:3] for line in lines] == [
         ['| full', '1', '0.400'],
         ['| full, answers given', '2', '0.550 ± 0.071'],
+        ['| full, best of 4 captions', '1', '0.700'],
+        ['| full, best of 8 captions, answers given', '1', '0.800'],
         ['| given, answers given', '2', '0.550 ± 0.071'],
     ]
     assert (
@@ -85,20 +88,29 @@ def test_runs_that_were_given_the_answers_have_a_row_that_says_so(tmp_path):
     )
 
 
-@pytest.mark.parametrize('cycle', ['mask_cycle', 'mask_cycle_given'])
-def test_the_quickstarts_table_shows_either_measurement(tmp_path, cycle, monkeypatch, capsys):
+OTHERWISE = {
+    'mask_cycle': '',
+    'mask_cycle_given': 'answers given',
+    'mask_cycle_best_of_4': 'best of 4 captions',
+    'mask_cycle_best_of_16_given': 'best of 16 captions, answers given',
+}
+
+
+@pytest.mark.parametrize('cycle', OTHERWISE)
+def test_the_quickstarts_table_shows_every_measurement_and_says_which(tmp_path, cycle, monkeypatch, capsys):
     monkeypatch.syspath_prepend('tools')
     monkeypatch.setattr('sys.argv', ['quickstart_table.py', str(write_run(tmp_path, 0.5, cycle=cycle))])
     runpy.run_path('tools/quickstart_table.py', run_name='__main__')
     output = capsys.readouterr().out
     assert re.search(r"mask -> caption -> mask' IoU +0\.300 +0\.500\n", output)
     assert 'held-out regions: 7' in output
-    assert ('answers given, not written' in output) == (cycle == 'mask_cycle_given')
+    assert output.splitlines()[1] == f'{OTHERWISE[cycle]:<34}   before    after'
 
 
-def test_the_page_draws_the_curves_of_given_answers(tmp_path):
-    page = html_report(read_run(write_run(tmp_path, 0.5, cycle='mask_cycle_given')))
-    assert 'alt="mask_cycle_given/second_view_iou, mask_cycle_given/shuffled_iou"' in page
+@pytest.mark.parametrize('cycle', ['mask_cycle_given', 'mask_cycle_best_of_4'])
+def test_the_page_draws_the_curves_of_every_measurement(tmp_path, cycle):
+    page = html_report(read_run(write_run(tmp_path, 0.5, cycle=cycle)))
+    assert f'alt="{cycle}/second_view_iou, {cycle}/shuffled_iou"' in page
 
 
 def test_every_signal_that_training_logs_has_a_chart():

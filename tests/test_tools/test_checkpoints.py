@@ -1,6 +1,7 @@
 """From a run to the released layout, to upstream's layout, and to a prediction."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,12 +28,18 @@ def exported(trained):
     return trained
 
 
+def save_picture(pair: Path, folder: Path, prefix: str = '') -> None:
+    """The first frame of a pair and the mask in it."""
+    arrays = np.load(pair)
+    Image.fromarray(arrays['frame1'][..., ::-1].astype(np.uint8)).save(folder / f'{prefix}image.png')
+    Image.fromarray(arrays['mask1'].astype(np.uint8)).save(folder / f'{prefix}mask.png')
+
+
 @pytest.fixture(scope='module')
 def picture(trained):
     """An image and the mask of one thing in it."""
-    pair = np.load(next((trained.folder / 'data' / 'tiny_world' / 'val' / 'sav').rglob('*.npz')))
-    Image.fromarray(pair['frame1'][..., ::-1].astype(np.uint8)).save(trained.folder / 'image.png')
-    Image.fromarray(pair['mask1'].astype(np.uint8)).save(trained.folder / 'mask.png')
+    pair = next((trained.folder / 'data' / 'tiny_world' / 'val' / 'sav').rglob('*.npz'))
+    save_picture(pair, trained.folder)
     return trained
 
 
@@ -81,6 +88,20 @@ def test_a_mask_becomes_a_caption_of_our_checkpoint_and_of_its_export(exported, 
     assert ours == released
     teacher = picture.call(*tool('predict.py', *common, 'run/iter_4.pth', '--teacher')).stdout
     assert isinstance(teacher, str)
+
+
+def test_the_best_of_several_captions_is_printed_and_is_the_same_again(workplace):
+    """Of a yellow circle: no person has told the base the word, so that it does not write it greedily."""
+    pair = workplace.folder / 'data' / 'tiny_world' / 'train' / 'sav' / 'part_000' / 'masklet_data_00000.npz'
+    save_picture(pair, workplace.folder, 'yellow_')
+    args = ['--image', 'yellow_image.png', '--checkpoint', 'data/tiny_world/sa2va_tiny']
+    described = [*args, '--mask', 'yellow_mask.png']
+    greedy = workplace.call(*tool('predict.py', *described)).stdout
+    best = [workplace.call(*tool('predict.py', *described, '--captions', '16')).stdout for _ in range(2)]
+    assert best[0] == best[1] != greedy
+    for wrong in (['--captions', '0', *described], ['--captions', '2', *args, '--text', 'cat']):
+        result = workplace.call(*tool('predict.py', *wrong), check=False)
+        assert f'--captions {wrong[1]}: give --mask and at least 1, the greedy caption' in result.stderr
 
 
 def test_a_sentence_becomes_masks_and_overlays(picture):

@@ -152,6 +152,26 @@ def test_a_wrong_override_ends_the_run_before_it_starts(workplace):
     assert 'error: --cfg-options model.gate names nothing in this config.' in result.stderr
 
 
+def test_waiting_for_a_metric_that_gets_another_name_is_refused_before_anything_starts(workplace):
+    option = 'model.predict_captions=2'
+    tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--cfg-options', option]
+    mend = 'Set default_hooks.checkpoint.save_best=mask_cycle_best_of_2/second_view_iou'
+    result = workplace.call(*tool, check=False)
+    assert result.returncode == 1
+    assert mend in result.stderr
+    assert mend in workplace.call(*tool, '--dry-run', check=False).stdout
+    assert not (workplace.folder / 'work_dirs').exists()
+
+
+def test_the_test_tool_keeps_the_best_of_several_captions(workplace):
+    options = [f'test_dataloader.dataset.datasets.{name}=None' for name in ('sa1b_val', 'refcoco_val')]
+    tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), 'data/tiny_world/sa2va_tiny']
+    result = workplace.call(
+        *tool, '--work-dir', 'best', '--cfg-options', *options, 'model.predict_captions=2'
+    )
+    assert 'mask_cycle_best_of_2/second_view_iou' in result.stdout + result.stderr
+
+
 def test_autocast_without_a_gpu_is_refused(workplace):
     if torch.cuda.is_available():
         pytest.skip('this machine has a GPU')

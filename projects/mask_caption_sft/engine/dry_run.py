@@ -12,6 +12,7 @@ from ..sa2va.meta import build_on_meta
 from ..structures import BrokenRecord, RegionSample
 from .context import context_problems
 from .launch import check_base_dtype
+from .monitored import check_monitored
 from .schedules import check_schedules
 
 _BASE_MISSING = (
@@ -34,6 +35,7 @@ def dry_run(config: Config) -> int:
     _check_model(config, problems)
     try:
         check_schedules(config.get('param_scheduler'))
+        check_monitored(config)
         if not problems:  # a base that cannot be built has been named
             check_base_dtype(config, trains=True)
     except ValueError as error:

@@ -28,6 +28,7 @@ class RefSegMetric(RegionMetric):
     """
 
     default_prefix = 'ref_seg'
+    judges_captions = False
 
     def __init__(
         self, thresholds: Sequence[float] = (0.5, 0.7, 0.9), missing: str = 'empty', **kwargs

@@ -6,7 +6,11 @@ from typing import Any, ClassVar
 
 from mmengine.evaluator import BaseMetric
 
+from ..ops.metric_names import measured_name
 from ..structures import RegionPrediction
+
+#: The greedy captions, and answers that the model wrote.
+_PLAIN = (1, False)
 
 
 class RegionMetric(BaseMetric):
@@ -15,8 +19,9 @@ class RegionMetric(BaseMetric):
     MMEngine keeps as many results as the dataset has items, so everything that belongs to
     one item is stored as one result.
 
-    A metric that judges masks is named ``{prefix}_given`` if the answers were given to the model
-    instead of written by it: the two are not the same measurement.
+    A metric that judges captions is named ``{prefix}_best_of_4`` if each is the best of four, and one that
+    judges masks ``{prefix}_given`` if the answers were given to the model instead of written by it: these
+    are not the same measurement.
 
     Args:
         datasets: Count only regions of these datasets; None counts all.
@@ -26,11 +31,13 @@ class RegionMetric(BaseMetric):
 
     #: Whether the scores depend on who wrote the answers.
     judges_masks: ClassVar[bool] = True
+    #: Whether the scores depend on which captions were kept.
+    judges_captions: ClassVar[bool] = True
 
     def __init__(self, datasets: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.datasets = None if datasets is None else set(datasets)
-        self.own_prefix: str | None = kwargs.get('prefix') or self.default_prefix
+        self.own_prefix: str = kwargs.get('prefix') or self.default_prefix or ''
 
     def process(self, data_batch: Any, data_samples: Sequence[RegionPrediction]) -> None:
         """Measure each region; group by the record it comes from."""
@@ -41,14 +48,20 @@ class RegionMetric(BaseMetric):
                 value = self.measure(sample)
                 if value is not None:
                     measured.append(value)
-        given = any(sample.answers == 'given' for sample in data_samples)
-        self.results.extend((given, measured) for measured in rows.values())
+        # The same for all: one model predicts a validation.
+        how = max(((sample.best_of, sample.answers == 'given') for sample in data_samples), default=_PLAIN)
+        self.results.extend((how, measured) for measured in rows.values())
 
-    def compute_metrics(self, results: list[tuple[bool, list[Any]]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[tuple[int, bool], list[Any]]]) -> dict[str, float]:
         """Scores over the regions of all records."""
-        is_given = self.judges_masks and any(given for given, _ in results)
-        self.prefix = f'{self.own_prefix}_given' if is_given else self.own_prefix
+        how = max((how for how, _ in results), default=_PLAIN)
+        self.prefix = self.measured_prefix(self.own_prefix, *how)
         return self.summarize([row for _, rows in results for row in rows])
+
+    @classmethod
+    def measured_prefix(cls, own_prefix: str, best_of: int, is_given: bool) -> str:
+        """The name of this measurement, by how captions were chosen and answers were made."""
+        return measured_name(own_prefix, best_of if cls.judges_captions else 1, is_given and cls.judges_masks)
 
     @abstractmethod
     def measure(self, sample: RegionPrediction) -> Any | None:

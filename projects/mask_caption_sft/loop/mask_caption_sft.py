@@ -1,5 +1,6 @@
 """The two-stage loop: the student describes, the teacher segments, the masks are compared."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -45,6 +46,9 @@ class MaskCaptionSFT(BaseModel):
         predict_answers: ``'written'``: the mask is that of the first ``[SEG]`` the model writes, as
             upstream evaluates. ``'given'``: the answer is given and never checked, which cannot see
             a model that no longer writes ``[SEG]``; the metrics are then named ``..._given``.
+        predict_captions: Captions per region in validation and test. With 1 it is the greedy one. With more
+            the others are sampled, and the one from which the region is found best in view 1 is kept; the
+            metrics of captions are then named ``..._best_of_4``, for 4.
         signal_interval: Iterations between two readings of the cheat signals.
         shard_frozen: Split the frozen matrices of the language model's layers over the ranks, see
             :class:`FrozenShards`: less memory for more time. A single process keeps them whole.
@@ -62,6 +66,7 @@ class MaskCaptionSFT(BaseModel):
         predict_with: str = 'student',
         predict_dtype: str | None = None,
         predict_answers: str = 'written',
+        predict_captions: int = 1,
         signal_interval: int = 10,
         shard_frozen: bool = False,
         data_preprocessor: dict | None = None,
@@ -87,11 +92,13 @@ class MaskCaptionSFT(BaseModel):
                 f"max_caption_len={max_caption_len} does not fit the model's context of "
                 f'{self.student.max_context} tokens. Lower it.'
             )
-        if num_captions < 1:
-            raise ValueError(f'num_captions={num_captions} is less than 1, the greedy one. Raise it.')
+        for name, count in (('num_captions', num_captions), ('predict_captions', predict_captions)):
+            if count < 1:
+                raise ValueError(f'{name}={count} is less than 1, the greedy one. Raise it.')
         self.max_caption_len, self.num_captions = max_caption_len, num_captions
         self.segment_with, self.predict_with = segment_with, predict_with
         self.predict_dtype, self.predict_answers = predict_dtype, predict_answers
+        self.predict_captions = predict_captions
         self.signal_interval = signal_interval
         keep_trained_only(self)
         leave_out_of_ddp(self, self.student)
@@ -172,10 +179,12 @@ class MaskCaptionSFT(BaseModel):
 
     def predict(self, batch: RegionBatch, model: Sa2VA) -> list[RegionPrediction]:
         """Captions and masks with their controls, see :func:`predict_regions`."""
-        if self.predict_dtype is None:
-            return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
-        with torch.autocast(batch.image_index1.device.type, getattr(torch, self.predict_dtype)):
-            return predict_regions(model, batch, self.max_caption_len, self.predict_answers)
+        dtype = None if self.predict_dtype is None else getattr(torch, self.predict_dtype)
+        autocast = nullcontext() if dtype is None else torch.autocast(batch.image_index1.device.type, dtype)
+        with autocast:
+            return predict_regions(
+                model, batch, self.max_caption_len, self.predict_answers, self.predict_captions, self.sampling
+            )
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else, ``sav/loss_iou`` for one, is logged only."""

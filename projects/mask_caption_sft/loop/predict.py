@@ -10,10 +10,13 @@ from torch import Tensor
 
 from ..ops.controls import other_regions
 from ..ops.precision import without_gradient
+from ..ops.seeding import torch_seed
 from ..sa2va.answer import segment_as_written
+from ..sa2va.generation import Sampling
 from ..sa2va.prefix import Prefix
 from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionBatch, RegionPrediction, RegionViews, TextEmbeds
+from .rerank import describe_best
 
 #: An image of RefCOCO may have thirty expressions; so many run at once, which bounds memory.
 REGIONS_AT_ONCE = 16
@@ -40,7 +43,12 @@ class _Question:
 
 @without_gradient()
 def predict_regions(
-    model: Sa2VA, batch: RegionBatch, max_caption_len: int, answers: str = 'written'
+    model: Sa2VA,
+    batch: RegionBatch,
+    max_caption_len: int,
+    answers: str = 'written',
+    num_captions: int = 1,
+    sampling: Sampling | None = None,
 ) -> list[RegionPrediction]:
     """One :class:`RegionPrediction` per region.
 
@@ -54,13 +62,18 @@ def predict_regions(
         answers: ``'written'``: a mask is that of the first ``[SEG]`` in what the model writes,
             see :func:`segment_as_written`, and empty if there is none. ``'given'``: the model
             is given "Sure, [SEG]." and what it would have written is not looked at.
+        num_captions: Captions written per region, of which the best one in view 1 is kept, see
+            :func:`describe_best`. They depend on the model and the batch alone: torch's random numbers
+            are seeded by the names of its records, and afterwards go on as before.
+        sampling: How all but the greedy ones are sampled.
     """
     if len(batch) == 0:
         return []
     views1, views2 = model.look(batch)
     prefix = model.read(views1.features)
-    captions = _describe(model, views1, max_caption_len, prefix)
-    predictions = _with_ground_truth(batch, captions.texts, answers)
+    with torch_seed(views1.image_index.device, *batch.sample_ids):
+        captions = _describe(model, views1, max_caption_len, num_captions, sampling, prefix)
+    predictions = _with_ground_truth(batch, captions.texts, answers, num_captions)
     questions = [
         *_questions_about_captions(model, batch, views1, views2, captions.texts),
         *_questions_about_expressions(model, batch, views2),
@@ -86,7 +99,9 @@ def upsample_mask(mask_logits: Tensor, grounding_size: int, size: Sequence[int])
     return logits[0, 0].sigmoid() > 0.5
 
 
-def _with_ground_truth(batch: RegionBatch, texts: list[str], answers: str) -> list[RegionPrediction]:
+def _with_ground_truth(
+    batch: RegionBatch, texts: list[str], answers: str, best_of: int
+) -> list[RegionPrediction]:
     predictions = []
     image2 = batch.image_index2.tolist()
     for row, text in enumerate(texts):
@@ -104,6 +119,7 @@ def _with_ground_truth(batch: RegionBatch, texts: list[str], answers: str) -> li
                 confusers=torch.stack([batch.masks2[i] for i in same_image]),
                 confuser_index=same_image.index(row),
                 answers=answers,
+                best_of=best_of,
             )
         )
     return predictions
@@ -141,10 +157,18 @@ def _take(masks: list[Tensor], rows: Tensor) -> list[Tensor]:
     return [masks[row] for row in rows.tolist()]
 
 
-def _describe(model: Sa2VA, views: RegionViews, max_caption_len: int, prefix: Prefix) -> Captions:
+def _describe(
+    model: Sa2VA,
+    views: RegionViews,
+    max_caption_len: int,
+    num_captions: int,
+    sampling: Sampling | None,
+    prefix: Prefix,
+) -> Captions:
     rows = torch.arange(len(views), device=views.image_index.device)
     parts = [
-        model.describe(views[some], max_caption_len, prefix=prefix) for some in rows.split(REGIONS_AT_ONCE)
+        describe_best(model, views[some], max_caption_len, num_captions, sampling, prefix, REGIONS_AT_ONCE)
+        for some in rows.split(REGIONS_AT_ONCE)
     ]
     return reduce(Captions.cat, parts)
 

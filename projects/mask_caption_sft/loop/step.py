@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from ..losses import LossTable
-from ..ops.mask import mask_iou
-from ..ops.precision import without_gradient
 from ..sa2va.generation import Sampling
 from ..sa2va.prefix import Prefix
 from ..sa2va.questions import Questions
 from ..sa2va.sa2va import Sa2VA
 from ..structures import CaptionLogits, Captions, RegionBatch, Segmentation, TextEmbeds
+from .candidates import candidate_iou
 from .segmentation_losses import SegmentationLosses
 
 
@@ -106,25 +105,9 @@ class Step:
     # ------------------------------------------------------------------ masks
 
     @cached_property
-    @without_gradient()
     def candidate_iou(self) -> Tensor:
         """``[K, W]``: IoU of the segmenter's mask in view 2 from each caption; equal texts run once."""
-        rows = torch.arange(len(self.views2)).repeat(self.num_captions).tolist()
-        cases = list(zip(rows, self.candidates.texts))
-        distinct = list(dict.fromkeys(cases))
-        found = self._iou_of(
-            torch.tensor([row for row, _ in distinct], device=self.views2.image_index.device),
-            self.segmenter.embed_captions([text for _, text in distinct]),
-        )
-        position = {case: i for i, case in enumerate(distinct)}
-        return found[[position[case] for case in cases]].view(self.num_captions, len(self.views2))
-
-    def _iou_of(self, rows: Tensor, texts: TextEmbeds) -> Tensor:
-        views = self.views2[rows]
-        assert views.masks is not None
-        with self.segmenter.without_recomputation():
-            result = self.segmenter.segment(views, texts, self.segmenter_prefix)
-        return mask_iou(result.mask_logits > 0, views.masks)
+        return candidate_iou(self.segmenter, self.views2, self.candidates.texts, self.segmenter_prefix)
 
     @property
     def greedy_iou(self) -> Tensor:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mmengine.utils.dl_utils import collect_env
 
-from .run_log import RunLog, given_name, pictures
+from .run_log import RunLog, pictures
 
 #: Charts, apart from the training losses: title and the logged names that they show. Those of a
-#: validation that gave the answers appear under their own names, ``ref_seg_given/cIoU`` for example.
+#: validation of another kind appear under their own names, ``ref_seg_given/cIoU`` for example.
 CHARTS = {
     'Mask -> caption -> mask\', with its controls': [
         'mask_cycle/second_view_iou', 'mask_cycle/same_view_iou', 'mask_cycle/shuffled_iou',
@@ -76,7 +76,7 @@ def _validation_table(log: RunLog) -> str:
 def _chart(log: RunLog, names: Sequence[str]) -> str:
     from matplotlib.figure import Figure
 
-    curves = {n: log.curve(n) for name in names for n in (name, given_name(name))}
+    curves = {n: log.curve(n) for name in names for n in log.logged_names(name)}
     curves = {name: curve for name, curve in curves.items() if curve[0]}
     if not curves:
         return ''

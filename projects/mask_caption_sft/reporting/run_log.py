@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..ops.metric_names import own_name
+
 
 @dataclass
 class RunLog:
@@ -28,6 +30,11 @@ class RunLog:
             if name in row
         ]
         return [step for step, _ in rows], [value for _, value in rows]
+
+    def logged_names(self, name: str) -> list[str]:
+        """The names under which a metric was logged, its own first: measurements of different kinds."""
+        names = {logged for rows in (self.train, self.val) for row in rows.values() for logged in row}
+        return sorted(logged for logged in names if own_name(logged) == name)
 
     @property
     def first_val(self) -> dict[str, float]:
@@ -58,21 +65,9 @@ def read_run(work_dir: str | Path) -> RunLog:
     return log
 
 
-def is_given(row: dict[str, float]) -> bool:
-    """Whether a validation gave the model its answers; its metrics of masks are named ``..._given``."""
-    return any('_given/' in name for name in row)
-
-
 def logged_as(name: str, row: dict[str, float]) -> str:
-    """The name that a metric has in a validation: its own, or the one of given answers."""
-    given = given_name(name)
-    return given if given in row else name
-
-
-def given_name(name: str) -> str:
-    """``ref_seg/cIoU`` -> ``ref_seg_given/cIoU``."""
-    metric, _, score = name.partition('/')
-    return f'{metric}_given/{score}'
+    """The name that a metric has in a validation, see ``ops.metric_names``."""
+    return next((logged for logged in row if own_name(logged) == name), name)
 
 
 def pictures(work_dir: str | Path, name: str = 'samples') -> list[Path]:

@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from .run_log import RunLog, is_given, logged_as
+from ..ops.metric_names import measured_how
+from .run_log import RunLog, logged_as
 
 COLUMNS = {
     'second view': 'mask_cycle/second_view_iou',
@@ -23,7 +24,8 @@ COLUMNS = {
 def results_table(runs: dict[str, Sequence[RunLog]]) -> str:
     """Mean and standard deviation over seeds after training, as Markdown; the base in the first row.
 
-    Runs whose validation gave the answers have a row of their own that says so: it is another measurement.
+    Runs whose validation kept the best of several captions, or gave the answers, have a row of their own that
+    says so: these are other measurements.
 
     Args:
         runs: Title -> one log per seed.
@@ -40,11 +42,12 @@ def results_table(runs: dict[str, Sequence[RunLog]]) -> str:
 
 
 def _rows(title: str, vals: Sequence[dict[str, float]]) -> list[str]:
-    """A row for validations with written answers and one for those with given ones, where there are any."""
-    written = [val for val in vals if not is_given(val)]
-    given = [val for val in vals if is_given(val)]
-    kinds = {title: written, f'{title}, answers given': given}
-    return [_row(name, found) for name, found in kinds.items() if found]
+    """A row for plain validations and one for each other way of measuring, where there are any."""
+    ways = sorted({measured_how(val) for val in vals})
+    return [
+        _row(f'{title}, {how}' if how else title, [val for val in vals if measured_how(val) == how])
+        for how in ways
+    ]
 
 
 def _row(title: str, vals: Sequence[dict[str, float]]) -> str:

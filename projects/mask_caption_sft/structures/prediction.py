@@ -25,6 +25,8 @@ class RegionPrediction:
         without_seg: Names of the masks that are empty because the model wrote no ``[SEG]``.
         answers: ``'written'`` by the model, or ``'given'`` to it and never checked; then
             ``without_seg`` is empty whatever the model would have written.
+        best_of: How many captions the model wrote, of which ``caption`` is the best one; 1 for the greedy
+            one alone.
     """
 
     dataset: str
@@ -39,3 +41,4 @@ class RegionPrediction:
     confuser_index: int = 0
     without_seg: set[str] = field(default_factory=set)
     answers: str = 'written'
+    best_of: int = 1

@@ -7,6 +7,7 @@ import torch
 
 from ...losses import caption_loss
 from ...structures import CaptionLogits
+from ..candidates import best_candidates
 from ..step import Step
 from .objective import Objective
 
@@ -36,8 +37,7 @@ class BestOfK(Objective):
         if step.num_captions < 2:
             return None
         iou, num_regions = step.candidate_iou, len(step.views1)
-        is_empty = step.candidates.is_empty().view(step.num_captions, num_regions)
-        best_iou, best = iou.masked_fill(is_empty, -1.0).max(0)
+        best_iou, best = best_candidates(iou, step.candidates)
         is_better = (best_iou > step.greedy_iou + self.margin_iou) & (best_iou >= self.min_iou)
         step.table.log('signal/best_iou_gain', best_iou.clamp(min=0) - step.greedy_iou)
         step.table.log('signal/taught_ratio', is_better.float())
