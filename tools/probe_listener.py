@@ -8,10 +8,10 @@ Markdown, are means of the IoU with the region that the expression names, at the
 segmenter that does not hear a kind of words loses nothing when they are wrong.
 
 - A wrong word *decides* where the expression then fits another region of the image: all its words are words
-  that people have used for that one. There the mask should move to the other region. Such a word is
-  preferred, and a word with which the expression still fits its own region is never taken; among
-  equals --seed chooses. What fits is known from people's expressions only: a word that nobody has
-  used for a region may be true of it.
+  that people have used for that one ("left" is not used in "top left"). There the mask should move to the
+  other region. Such a word is preferred, and a word with which the expression still fits its own
+  region is never taken; among equals --seed chooses. What fits is known from people's expressions
+  only: a word that nobody has used for a region may be true of it.
 - `lost` is over all words; `lost where it decides`, `other region, before` (from the true expression) and
   `after` (with the wrong word) are over those that decide; `blank` is without any words.
 - The mask is taken after the given answer "Sure, [SEG].", whatever the model would have written

@@ -36,6 +36,14 @@ def test_all_regions_that_the_wrong_word_leads_to_are_named():
     assert (case.wrong_word, case.rivals) == ('blue', (1, 3))
 
 
+def test_a_part_of_a_phrase_that_people_use_for_a_region_does_not_lead_there():
+    place = ['left', 'right', 'top left', 'top right']
+    regions = [['star on the right'], ['star on the top left']]
+    for seed in range(10):
+        case = cases(regions, seed, place=place)[0]
+        assert (case.wrong_word, case.rivals) == ('top left', (1,))  # and not "left"
+
+
 def test_a_word_that_people_use_for_the_region_itself_is_not_wrong():
     """ "blue" would lead to the second region, but it is true of the first as well."""
     regions = [['red star', 'blue star'], ['blue star', 'old star']]

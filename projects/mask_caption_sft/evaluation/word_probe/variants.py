@@ -39,37 +39,50 @@ def word_cases(
     """A case for each listed word in each expression of an image's regions.
 
     What fits a region is judged by words: a text fits if people have used all its words for that region, in
-    any of its expressions. A wrong word is one with which the expression does not fit its own region;
-    one with which it fits another region is preferred. A word that none can take the place of has no case.
+    any of its expressions. A wrong word is one with which the expression does not fit its own region; one
+    with which it fits another region is preferred, if people have used it for that one as a whole: who has
+    said "top left" has not said "left". A word that none can take the place of has no case.
 
     Args:
         regions: For each region of the image what people have called it.
         word_list: The words.
         rng: Chooses among wrong words that are equally good.
     """
-    said = [{word for text in texts for word in words(text).split()} for texts in regions]
+    cases = _Cases(regions, word_list, rng)
     for region, texts in enumerate(regions):
         for text in texts:
             for found in word_list.find(text):
-                case = _case(found, region, said, word_list, rng)
+                case = cases.of(found, region)
                 if case is not None:
                     yield case
 
 
-def _case(
-    found: FoundWord, region: int, said: list[set[str]], word_list: WordList, rng: np.random.Generator
-) -> WordCase | None:
-    fitted: dict[str, tuple[int, ...]] = {}
-    for other in word_list.others(found.word):
-        needed = set(words(found.replaced_by(other)).split())
-        fitted[other] = tuple(number for number, known in enumerate(said) if needed <= known)
-    wrong = {other: rivals for other, rivals in fitted.items() if region not in rivals}
-    deciding = {other: rivals for other, rivals in wrong.items() if rivals}
-    choices = list(deciding or wrong)
-    if not choices:
-        return None
-    chosen = choices[rng.integers(len(choices))]
-    return WordCase(
-        found.kind, found.word, region, found.text, chosen, found.replaced_by(chosen), found.dropped(),
-        wrong[chosen],
-    )  # fmt: skip
+class _Cases:
+    """What people have said of each region, and the cases that follow from it."""
+
+    def __init__(
+        self, regions: Sequence[Sequence[str]], word_list: WordList, rng: np.random.Generator
+    ) -> None:
+        self.word_list, self.rng = word_list, rng
+        self.words = [{word for text in texts for word in words(text).split()} for texts in regions]
+        self.phrases = [{found.word for t in texts for found in word_list.find(t)} for texts in regions]
+
+    def of(self, found: FoundWord, region: int) -> WordCase | None:
+        """The case of one word; None where none can take its place."""
+        wrong: dict[str, tuple[int, ...]] = {}
+        for other in self.word_list.others(found.word):
+            fitting = self._fitted_by(found.replaced_by(other))
+            if region not in fitting:
+                wrong[other] = tuple(number for number in fitting if other in self.phrases[number])
+        choices = [other for other, rivals in wrong.items() if rivals] or list(wrong)
+        if not choices:
+            return None
+        chosen = choices[self.rng.integers(len(choices))]
+        return WordCase(
+            found.kind, found.word, region, found.text, chosen, found.replaced_by(chosen), found.dropped(),
+            wrong[chosen],
+        )  # fmt: skip
+
+    def _fitted_by(self, text: str) -> list[int]:
+        needed = set(words(text).split())
+        return [number for number, known in enumerate(self.words) if needed <= known]
