@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 import torch
 
-from projects.mask_caption_sft.evaluation.region_caption_metric import RegionCaptionMetric, words
+from projects.mask_caption_sft.evaluation.region_caption_metric import RegionCaptionMetric
 from projects.mask_caption_sft.evaluation.upstream_caption import upstream_caption
+from projects.mask_caption_sft.ops.text import words
 from projects.mask_caption_sft.structures import RegionPrediction
 
 needs_java = pytest.mark.skipif(shutil.which('java') is None, reason='METEOR and its tokenizer are Java')

@@ -353,6 +353,20 @@ def test_validation_runs_in_the_type_that_is_asked_for(dtype):
     assert all(mask.dtype == torch.bool for p in predictions for mask in p.masks.values())
 
 
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_validation_looks_at_the_side_that_is_asked_for(side):
+    model = miniature_model(predict_with=side).eval()
+    asked = []
+    for name in ('student', 'teacher'):
+        describe = getattr(model, name).describe
+        getattr(model, name).describe = lambda *args, n=name, d=describe, **kwargs: (
+            asked.append(n) or d(*args, **kwargs)
+        )
+    model(miniature_batch(), mode='predict')
+    assert set(asked) == {side}
+    assert model.predictor is getattr(model, side)
+
+
 def test_a_type_that_autocast_does_not_have_is_named():
     with pytest.raises(ValueError, match=r"predict_dtype='int8' is not one of None, 'bfloat16'"):
         miniature_model(predict_dtype='int8')

@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import re
 import shutil
 from typing import Any
 
 from mmengine.logging import print_log
 from pycocoevalcap.cider.cider import Cider
 
+from ..ops.text import words
 from ..structures import RegionPrediction
 from .region_metric import RegionMetric
 from .upstream_caption import upstream_caption
@@ -94,8 +94,3 @@ class RegionCaptionMetric(RegionMetric):
         from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
         return PTBTokenizer().tokenize({i: [{'caption': text} for text in rows] for i, rows in texts.items()})
-
-
-def words(text: str) -> str:
-    """Lower-cased words with single spaces between, no punctuation."""
-    return ' '.join(re.findall(r"[\w']+", text.lower()))

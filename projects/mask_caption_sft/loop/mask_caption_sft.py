@@ -1,6 +1,6 @@
 """The two-stage loop: the student describes, the teacher segments, the masks are compared."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -173,18 +173,26 @@ class MaskCaptionSFT(BaseModel):
                 raise ValueError(NEEDS_AUTOCAST.format('this optim_wrapper', AMP_SETTING))
             return self.loss(batch)
         if mode == 'predict':
-            model = self.teacher if self.predict_with == 'teacher' else self.student
-            return self.predict(batch, model) or [BaseDataElement(loss={})]
+            return self.predict(batch, self.predictor) or [BaseDataElement(loss={})]
         raise ValueError(f"mode={mode!r} is not one of 'loss', 'predict'.")
 
     def predict(self, batch: RegionBatch, model: Sa2VA) -> list[RegionPrediction]:
         """Captions and masks with their controls, see :func:`predict_regions`."""
-        dtype = None if self.predict_dtype is None else getattr(torch, self.predict_dtype)
-        autocast = nullcontext() if dtype is None else torch.autocast(batch.image_index1.device.type, dtype)
-        with autocast:
+        with self.predict_precision():
             return predict_regions(
                 model, batch, self.max_caption_len, self.predict_answers, self.predict_captions, self.sampling
             )
+
+    @property
+    def predictor(self) -> Sa2VA:
+        """The model that validation and test look at."""
+        return self.teacher if self.predict_with == 'teacher' else self.student
+
+    def predict_precision(self) -> AbstractContextManager[Any]:
+        """Inside, what validation computes is computed in ``predict_dtype``."""
+        if self.predict_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.student.device.type, getattr(torch, self.predict_dtype))
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else, ``sav/loss_iou`` for one, is logged only."""

@@ -1,4 +1,11 @@
-"""Statistics of texts."""
+"""Words of texts, and statistics of them."""
+
+import re
+
+
+def words(text: str) -> str:
+    """Lower-cased words with single spaces between, no punctuation."""
+    return ' '.join(re.findall(r"[\w']+", text.lower()))
 
 
 def distinct_ratio(texts: list[str], n: int) -> float:
