@@ -1,92 +1,82 @@
-"""Trains the small Sa2VA of the tiny world from scratch, on human expressions.
+"""Trains a small Sa2VA of the tiny world from scratch, on scenes drawn as it goes, to hear every word.
 
-    python tools/make_tiny_world.py --out data/tiny_base_world --num-train 4000 \\
-        --all-expressions --random-base
     python tools/train.py configs/sa2va_tiny_base.py
+    python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6200.pth OUT
 
-One core, about 15 minutes. What it gave: projects/mask_caption_sft/tiny_world/base/README.md.
+Not yet run to its end; on two busy cores phase 1 took 8 minutes and phase 2 45. After phase 1 SAM 2's features name
+the right size, color, shape and place of 0.97, 1.00, 0.98 and 0.97 of the regions. After phase 2 masks from codes
+have an IoU of 0.46: for place alone 0.6 to 0.7, for shape or size alone 0.4. The shipped base is
+from an earlier training, see projects/mask_caption_sft/tiny_world/base/README.md.
 """
 
 from mmengine.config import read_base
-from mmengine.optim import CosineAnnealingLR, LinearLR
+from mmengine.dataset import DefaultSampler
+from mmengine.optim.scheduler import CosineRestartLR, LinearLR
 from torch.optim import AdamW
 
-from projects.mask_caption_sft.datasets import RefCOCO, RegionMix, collate_regions
-from projects.mask_caption_sft.datasets.mix import DrawSampler
-from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
-from projects.mask_caption_sft.tiny_world.base_training import Sa2VABaseTraining
+from projects.mask_caption_sft.tiny_world.base_training import DrawnScenes, Sa2VABaseTraining
 
 with read_base():
     from ._base_.default_runtime import *
 
+#: Iterations of each phase.
+see, listen, read, together = 1200, 3000, 500, 1500
 model = dict(
     type=Sa2VABaseTraining,
-    sa2va=dict(type=new_sa2va, seed=0, train_all=True),
-    text_only_iters=800,
-    mixed_iters=2200,
+    # At a width of 64 a mask is a product of 8 channels: too few to tell things apart by their words.
+    sa2va=dict(type=new_sa2va, seed=0, train_all=True, sizes=dict(grounding_width=128)),
+    phases=[
+        dict(iters=see, see=('grounding', 'vit')),
+        dict(iters=listen, see=('vit',), prompt='codes', single_ratio=0.7),
+        dict(iters=read, see=('vit',), prompt='text', code_weight=1.0),
+        dict(iters=together, see=('vit',), prompt='image', code_weight=0.5, caption=True),
+    ],
     # The words of the human expressions in the loop's world; other words are left for masks to teach.
     rest_caption_ratio=0.12,
     caption_words=[
-        'the',
-        'thing',
-        'small',
-        'large',
-        'red',
-        'green',
-        'blue',
-        'circle',
-        'square',
-        'at',
-        'top',
-        'bottom',
-        'left',
-        'right',
-        'middle',
+        'the', 'thing', 'small', 'large', 'red', 'green', 'blue', 'circle', 'square', 'at', 'top', 'bottom',
+        'left', 'right', 'middle',
     ],
-)
-# This run makes the base, so there is none yet from which the sizes could follow (TINY_SIZES has them).
-packing = dict(
-    type=PackRegions,
-    image_size=168,
-    grid_size=6,
-    grounding_size=128,
-    max_tiles=1,
-    mask_sampling='nearest-exact',
-)
+)  # fmt: skip
 train_dataloader = dict(
-    batch_size=6,
+    batch_size=16,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type=DrawSampler),
+    sampler=dict(type=DefaultSampler, shuffle=False),
     collate_fn=dict(type=collate_regions),
     dataset=dict(
-        type=RegionMix,
-        datasets=dict(
-            refcoco=dict(
-                type=RefCOCO,
-                data_root='data/tiny_base_world/refcoco',
-                pipeline=[
-                    dict(type=ChooseRegions, max_regions=4),
-                    dict(type=SecondView, prob=0.5, color_ratio=0.1),
-                    packing,
-                ],
-            )
+        type=DrawnScenes,
+        length=10**6,
+        seed=0,
+        # This run makes the base: there is none yet from which the sizes could follow (see TINY_SIZES).
+        packing=dict(
+            image_size=168, grid_size=6, grounding_size=128, max_tiles=1, mask_sampling='nearest-exact'
         ),
     ),
 )
 optim_wrapper = dict(
     type=GuardedOptimWrapper,
-    optimizer=dict(type=AdamW, lr=5e-4, betas=(0.9, 0.98), weight_decay=0.01),
+    optimizer=dict(type=AdamW, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
 )
+warmup = 100
 param_scheduler = [
-    dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin_ratio=0.0, end_ratio=1 / 60),
-    dict(type=CosineAnnealingLR, eta_min=5e-6, by_epoch=False, begin_ratio=1 / 60, end_ratio=1.0),
+    dict(type=LinearLR, start_factor=0.01, by_epoch=False, begin=0, end=warmup),
+    dict(
+        type=CosineRestartLR,
+        by_epoch=False,
+        begin=warmup,
+        periods=[see - warmup, listen, read, together],
+        restart_weights=[1, 1, 1, 0.7],
+        eta_min=2e-5,
+    ),
 ]
-train_cfg = dict(type=DrawTrainLoop, max_iters=6000)
+train_cfg = dict(type=DrawTrainLoop, max_iters=see + listen + read + together)
 default_hooks['logger'].update(interval=25)
-default_hooks['checkpoint'].update(interval_updates=1000, max_keep_ckpts=1, save_best=None)
+log_processor.update(window_size=25)
+default_hooks['checkpoint'].update(interval_updates=300, max_keep_ckpts=40, save_best=None)
 default_hooks.pop('early_stopping')

@@ -18,6 +18,11 @@ ROWS = {
     '  control: blank caption': 'mask_cycle/blank_iou',
     '  right mask of the image picked': 'mask_cycle/confuser_accuracy',
     '  most frequent caption\'s share': 'mask_cycle/top_caption_share',
+    'caption: all it says is true': 'truth/true',
+    '  and of no other thing': 'truth/unambiguous',
+    '  false, yet the mask is found': 'truth/code',
+    '  words that only masks teach, said': 'truth/recall_withheld',
+    '  words that people teach, said': 'truth/recall_taught',
     'expression -> mask cIoU': 'ref_seg/cIoU',
     'expression -> mask mIoU': 'ref_seg/mIoU',
 }  # fmt: skip
@@ -38,13 +43,13 @@ def main() -> None:
         sys.exit(f'error: {work_dir} has no validation. Leave val_dataloader in the config.')
     before, after = log.first_val, log.last_val
     train = [row for _, row in sorted(log.train.items())]
-    print(f'\n{measured_how(after):<34}{"before":>9}{"after":>9}')
+    print(f'\n{measured_how(after):<36}{"before":>9}{"after":>9}')
     for title, name in ROWS.items():
         key = logged_as(name, after)
-        print(f'{title:<34}{before.get(key, float("nan")):>9.3f}{after.get(key, float("nan")):>9.3f}')
-    print(f'\n{"training":<34}{"first":>9}{"last":>9}')
+        print(f'{title:<36}{before.get(key, float("nan")):>9.3f}{after.get(key, float("nan")):>9.3f}')
+    print(f'\n{"training":<36}{"first":>9}{"last":>9}')
     for key in LOSSES:
-        print(f'{key:<34}{train[0].get(key, float("nan")):>9.3f}{train[-1].get(key, float("nan")):>9.3f}')
+        print(f'{key:<36}{train[0].get(key, float("nan")):>9.3f}{train[-1].get(key, float("nan")):>9.3f}')
     drawn = pictures(work_dir)
     print(f'\nheld-out regions: {after[logged_as("mask_cycle/counted", after)]:.0f}')
     print(f"picture (image1 + mask1, caption, image2 + mask'): {drawn[-1] if drawn else 'none'}")

@@ -1,6 +1,6 @@
 """Writes the result of configs/sa2va_tiny_base.py as a released checkpoint, in float16.
 
-python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6000.pth OUT
+python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6200.pth OUT
 """
 
 import _root  # noqa: F401
@@ -8,9 +8,13 @@ import argparse
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
-from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
+from projects.mask_caption_sft.ops.build import build
+from projects.mask_caption_sft.tiny_world.base_model import write_base
+
+CONFIG = 'configs/sa2va_tiny_base.py'
 
 
 def main() -> None:
@@ -22,8 +26,9 @@ def main() -> None:
     args = parser.parse_args()
     allow_checkpoint_globals()
     state = torch.load(args.checkpoint, map_location='cpu', weights_only=True)['state_dict']
-    model = new_sa2va(train_all=True)
-    model.load_state_dict({name.removeprefix('student.'): tensor for name, tensor in state.items()})
+    model = build(Config.fromfile(CONFIG).model.sa2va)
+    prefix = 'student.'  # beside it are the heads and codes that only training needs
+    model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     write_base(model, args.out, torch.float16)
     print(f'Wrote {args.out}.')
 

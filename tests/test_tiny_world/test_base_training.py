@@ -1,65 +1,171 @@
-"""How the tiny base is made."""
+"""How a tiny base is trained: what learns in which phase, and from what."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.structures import RegionBatch
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
-from projects.mask_caption_sft.tiny_world.base_training import Sa2VABaseTraining, pick_loss
-from tests.miniature import SIZES, miniature_batch
+from projects.mask_caption_sft.tiny_world.base_training import DrawnScenes, Sa2VABaseTraining
+from projects.mask_caption_sft.tiny_world.base_training.queries import (
+    caption_texts,
+    draw_queries,
+    shortened,
+    telling,
+)
+from projects.mask_caption_sft.tiny_world.base_training.trainer import pick_loss
+from projects.mask_caption_sft.tiny_world.base_training.word_maps import VOCABULARY, true_words
+from tests.miniature import SIZES
+
+PARTS = (
+    'vision_tower', 'multi_modal_projector', 'language_model', 'grounding_encoder.vision_encoder',
+    'mask_decoder', 'text_hidden_fcs', 'word_maps.words', 'word_maps.cells', 'codes',
+)  # fmt: skip
+PACKING = dict(image_size=28, grid_size=1, grounding_size=128, max_tiles=1, mask_sampling='nearest-exact')
 
 
-def trainer(**kwargs) -> Sa2VABaseTraining:
-    return Sa2VABaseTraining(new_sa2va(0, SIZES, train_all=True), **kwargs).train()
-
-
-def test_image_tokens_come_after_the_first_phase_and_at_first_every_other_time():
-    model = trainer(text_only_iters=2, mixed_iters=4)
-    seen = []
-    ask = model.student.ask
-    model.student.ask = lambda features, show_images=None: (
-        ask(features) if show_images is None else seen.append(show_images) or ask(features, None, show_images)
+def drawn(number: int = 2, seed: int = 0) -> RegionBatch:
+    sizes = new_sa2va(0, SIZES).sizes
+    packing = PACKING | dict(
+        image_size=sizes.image_size, grid_size=sizes.grid_size, grounding_size=sizes.grounding_size
     )
-    batch = miniature_batch(['the red circle', 'the star'])
-    names = [set(model.loss(batch)) for _ in range(9)]
-    assert seen == [False, False, True, False, True, False, True, True, True]
-    assert ['loss_words' in n for n in names] == [True] * 6 + [False] * 3
-    assert ['loss_caption' in n for n in names] == seen
+    scenes = DrawnScenes(number, seed, packing)
+    return collate_regions([scenes[i] for i in range(number)])['batch']
 
 
-def test_every_weight_learns():
-    model = trainer(text_only_iters=0, mixed_iters=0, caption_ratio=1.0)
-    total, _ = model.parse_losses(model.loss(miniature_batch(['the red circle', 'the star'])))
+def trainer(*phases: dict, **kwargs) -> Sa2VABaseTraining:
+    return Sa2VABaseTraining(new_sa2va(0, SIZES, train_all=True), phases, **kwargs).train()
+
+
+def learning(model: Sa2VABaseTraining, batch: RegionBatch) -> set[str]:
+    """The parts that get a gradient."""
+    model.zero_grad()
+    total, _ = model.parse_losses(model.loss(batch))
     total.backward()
-    parts = (
-        'vision_tower',
-        'multi_modal_projector',
-        'language_model',
-        'vision_encoder',
-        'mask_decoder',
-        'text_hid',
+    with_gradient = [n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()]
+    return {part for part in PARTS if any(part in name for name in with_gradient)}
+
+
+def test_each_phase_teaches_its_parts():
+    model = trainer(
+        dict(iters=1, see=('grounding', 'vit')),
+        dict(iters=2, see=('vit',), prompt='codes'),
+        dict(iters=1, prompt='text', code_weight=1.0),
+        dict(iters=1, prompt='image', caption=True),
+        caption_ratio=1.0,
     )
-    for part in parts:
-        assert any(p.grad is not None and p.grad.any() for n, p in model.named_parameters() if part in n), (
-            part
-        )
+    batch = drawn()
+    seen = {'vision_tower', 'word_maps.cells'}
+    assert learning(model, batch) == seen | {'grounding_encoder.vision_encoder', 'word_maps.words'}
+    for _ in range(2):
+        assert learning(model, batch) == seen | {'mask_decoder', 'codes'}
+    assert learning(model, batch) == {'language_model', 'text_hidden_fcs', 'mask_decoder'}
+    together = {'language_model', 'text_hidden_fcs', 'mask_decoder', 'multi_modal_projector'}
+    assert learning(model, batch) == together
+    assert learning(model, batch) == together  # the last phase goes on
+
+
+def test_a_resumed_training_is_in_the_same_phase():
+    model = trainer(dict(iters=1, see=('vit',)), dict(iters=1, prompt='codes'))
+    model.loss(drawn())
+    other = trainer(dict(iters=1, see=('vit',)), dict(iters=1, prompt='codes'))
+    other.load_state_dict(model.state_dict())
+    assert other.phase.prompt == 'codes'
+
+
+def test_a_scene_is_drawn_from_its_number():
+    first, again, other = drawn(2), drawn(2), drawn(2, seed=1)
+    assert first.expressions == again.expressions
+    assert torch.equal(first.pixel_values, again.pixel_values)
+    assert first.expressions != other.expressions
+
+
+FULL = [
+    'the small red star at the top left',
+    'the small red circle at the left',
+    'the large red star at the top',
+]
+
+
+def test_what_tells_by_hand():
+    assert telling(FULL, ('color',)) == []
+    assert telling(FULL, ('shape',)) == [1]
+    assert telling(FULL, ('size',)) == [2]
+    assert telling(FULL, ('place',)) == [0]  # the second's "left" and the third's "top" are the first's, too
+    assert telling(FULL, ('size', 'shape')) == [0, 1, 2]
+
+
+def test_a_text_is_shortened_by_hand():
+    assert shortened(FULL[0], ('size', 'shape')) == 'the small star'
+    assert shortened(FULL[0], ('place',)) == 'the thing at the top left'
+    assert shortened(FULL[0], ('size', 'color', 'shape', 'place')) == FULL[0]
+
+
+def test_true_words_by_hand():
+    (row,) = true_words([FULL[0]]).tolist()
+    assert {word for word, holds in zip(VOCABULARY, row) if holds} == {'small', 'red', 'star', 'top', 'left'}
+
+
+def test_every_query_is_about_its_region_only():
+    batch = drawn(8)
+    np.random.seed(0)
+    queries = draw_queries(batch, 4, 0.5, dict(size=1, color=1, shape=1, place=1))
+    assert len(queries.texts) == 32
+    for row, text in zip(queries.rows.tolist(), queries.texts):
+        assert fitting_regions(batch, row, text) == [row]
+
+
+def test_captions_are_about_their_regions_only():
+    batch = drawn(8)
+    for row, text in enumerate(caption_texts(batch)):
+        assert fitting_regions(batch, row, text) == [row]
+
+
+def fitting_regions(batch: RegionBatch, row: int, text: str) -> list[int]:
+    words = set(text.split()) - {'thing'}
+    image = batch.image_index1[row]
+    regions = (batch.image_index1 == image).nonzero()[:, 0].tolist()
+    return [r for r in regions if words <= {*str(batch.expressions[r]).split(), 'the', 'at'}]
+
+
+@pytest.mark.parametrize('kind', ['size', 'color', 'shape', 'place'])
+def test_a_kind_is_asked_for_as_often_as_it_is_weighted(kind):
+    weights = dict.fromkeys(['size', 'color', 'shape', 'place'], 0) | {kind: 1}
+    queries = draw_queries(drawn(8), 4, 1.0, weights)
+    alone = {
+        'size': 'the {} thing',
+        'color': 'the {} thing',
+        'shape': 'the {}',
+        'place': 'the thing at the {}',
+    }
+    prefix, _, suffix = alone[kind].partition('{}')
+    singles = [t for t in queries.texts if t.startswith(prefix) and t.endswith(suffix)]
+    assert len(singles) >= 6  # where the kind tells nothing in an image, others are asked for
 
 
 def test_only_covered_words_teach_captions_at_the_full_rate():
-    model = trainer(caption_words=['the', 'red', 'circle'], caption_ratio=0.5, rest_caption_ratio=0.02)
-    assert model._caption_ratio_of('the red circle') == 0.5
-    assert model._caption_ratio_of('the yellow circle') == 0.02
+    texts = caption_texts(drawn(8))
+    model = trainer(dict(iters=1), caption_words=[], caption_ratio=1.0, rest_caption_ratio=0.0)
+    assert model._captions_to_teach(drawn(8)) == ([], [])
+    every_word = [*VOCABULARY, 'the', 'thing', 'at']
+    model = trainer(dict(iters=1), caption_words=every_word, caption_ratio=1.0, rest_caption_ratio=0.0)
+    rows, _ = model._captions_to_teach(drawn(8))
+    assert rows == list(range(len(texts)))
 
 
 def test_pick_loss_by_hand():
     masks = torch.tensor([[[1, 0]], [[0, 1]]]).bool()
     logits = torch.tensor([[[8.0, 0.0]], [[8.0, 0.0]]])  # both say the first; a quarter of 8 is 2
     right, wrong = -math.log(math.e**2 / (math.e**2 + 1)), -math.log(1 / (math.e**2 + 1))
-    found = pick_loss(logits, masks, torch.tensor([0, 0]))
+    found = pick_loss(logits, masks, torch.tensor([0, 1]), torch.tensor([0, 0]))
     assert found.item() == pytest.approx((right + wrong) / 2)
 
 
-def test_regions_of_other_images_do_not_compete():
-    masks, logits = torch.ones(2, 1, 2).bool(), torch.randn(2, 1, 2)
-    assert pick_loss(logits, masks, torch.tensor([0, 1])).item() == 0.0
+def test_regions_that_nobody_asks_for_compete_and_those_of_other_images_do_not():
+    masks = torch.tensor([[[1, 0]], [[0, 1]], [[0, 1]]]).bool()
+    logits = torch.tensor([[[8.0, 0.0]]])
+    found = pick_loss(logits, masks, torch.tensor([0]), torch.tensor([0, 0, 1]))
+    assert found.item() == pytest.approx(-math.log(math.e**2 / (math.e**2 + 1)))

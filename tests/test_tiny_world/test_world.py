@@ -6,11 +6,15 @@ import pickle
 import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
+from projects.mask_caption_sft.tiny_world.confusable import confusable_scene
+from projects.mask_caption_sft.tiny_world.expressions import attributes, expression, fits, names_only
 from projects.mask_caption_sft.tiny_world.scene import (
     COLORS,
     HUMAN_COLORS,
     HUMAN_SHAPES,
+    KINDS,
     SHAPES,
     Scene,
     Thing,
@@ -19,6 +23,7 @@ from projects.mask_caption_sft.tiny_world.scene import (
     moved,
     random_scene,
 )
+from projects.mask_caption_sft.tiny_world.scenes_file import read_scenes, scenes_path
 from projects.mask_caption_sft.tiny_world.world import write_world
 
 
@@ -60,20 +65,70 @@ def test_human_expressions_of_training_cover_a_part_masks_cover_everything(world
     assert words.isdisjoint(set(SHAPES) - set(HUMAN_SHAPES))
 
 
+def scenes(number: int) -> list[Scene]:
+    return [random_scene(np.random.default_rng(seed)) for seed in range(number)]
+
+
 def test_an_expression_names_one_thing_only():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        scene = random_scene(rng)
+    for scene in scenes(50):
         for index, thing in enumerate(scene.things):
-            for text in expressions_for(scene, index, rng, count=9):
-                fitting = [t for t in scene.things if fits(t, text)]
-                assert fitting == [thing], text
+            for text in expressions_for(scene, index, np.random.default_rng(0), count=9):
+                assert [t for t in scene.things if is_meant(t, text)] == [thing], text
 
 
-def fits(thing: Thing, text: str) -> bool:
+def is_meant(thing: Thing, text: str) -> bool:
+    """As people mean it: what is at the top left is not "at the left"."""
     name, _, place = text.removeprefix('the ').partition(' at the ')
-    traits = {thing.color, thing.shape, thing.size_word, 'thing'}
-    return set(name.split()) <= traits and (not place or place == thing.place)
+    return fits(thing, attributes(name)) and (not place or place == thing.place)
+
+
+def test_words_are_true_or_not_by_hand():
+    star = Thing('red', 'star', 0.2, 0.3, 0.1)
+    assert expression(star, KINDS) == 'the small red star at the top left'
+    assert expression(star, ('place',)) == 'the thing at the top left'
+    assert attributes('the small thing at the top left') == {'small', 'top', 'left'}
+    assert fits(star, {'left', 'red'})
+    assert not fits(star, {'right'})
+    assert not fits(star, {'top', 'left', 'large'})
+    other = Thing('red', 'star', 0.8, 0.3, 0.1)
+    assert not names_only([star, other], 0, 'the red star at the top')
+    assert names_only([star, other], 0, 'the star at the left')
+    assert not names_only([star, other], 1, 'the star at the left')
+
+
+def test_in_most_confusable_scenes_the_color_alone_does_not_tell():
+    drawn = [confusable_scene(np.random.default_rng(seed)) for seed in range(200)]
+
+    def told_by(*kinds: str) -> float:
+        told = [names_only(s.things, i, expression(t, kinds)) for s in drawn for i, t in enumerate(s.things)]
+        return float(np.mean(told))
+
+    assert told_by('color') < 0.3
+    assert all(0.05 < told_by(kind) < 0.85 for kind in KINDS)
+    assert told_by(*KINDS) == 1
+
+
+def test_scenes_say_what_is_drawn(world):
+    for name in ('train/sav', 'train/sa1b', 'val/sav', 'val/sa1b'):
+        read = read_scenes(scenes_path(world / name))
+        files = list((world / name).rglob('*.npz' if 'sav' in name else '*.jpg'))
+        assert set(read) == {path.stem for path in files}
+    things = read_scenes(scenes_path(world / 'val' / 'sa1b'))['sa_000000']
+    image = np.asarray(Image.open(world / 'val' / 'sa1b' / 'sa_000000.jpg')).astype(int)
+    height, width = image.shape[:2]
+    for thing in things:
+        pixel = image[round(thing.y * height), round(thing.x * width)]
+        assert np.abs(pixel - COLORS[thing.color]).max() < 30
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"a": [{"color": "red"}]}', '{"a": 3}'])
+def test_another_file_is_no_file_of_scenes(tmp_path, text):
+    path = tmp_path / 'scenes.json'
+    with pytest.raises(FileNotFoundError, match='make_tiny_world'):
+        read_scenes(path)
+    path.write_text(text)
+    with pytest.raises(ValueError, match='is not a file of scenes'):
+        read_scenes(path)
 
 
 def test_masks_are_what_is_drawn():
@@ -98,7 +153,7 @@ def test_the_base_learns_to_write_the_words_of_the_human_part_only():
     words = set(Config.fromfile('configs/sa2va_tiny_base.py').model.caption_words)
     assert words & set(COLORS) == set(HUMAN_COLORS)
     assert words & set(SHAPES) == set(HUMAN_SHAPES)
-    texts = {text for seed in range(99) for text in all_texts(random_scene(np.random.default_rng(seed)))}
+    texts = {text for scene in scenes(99) for text in all_texts(scene)}
     assert {word for text in texts for word in text.split()} <= words | set(COLORS) | set(SHAPES)
 
 

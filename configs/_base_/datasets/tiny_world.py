@@ -3,6 +3,7 @@
 from mmengine.config import read_base
 
 from projects.mask_caption_sft.datasets import SA1B
+from projects.mask_caption_sft.tiny_world.truth_metric import TruthMetric
 
 with read_base():
     from .mask_caption_mix import *
@@ -50,5 +51,13 @@ val_dataloader['dataset']['datasets'] = dict(
         data_root='data/tiny_world/val/sav',
         pipeline=[dict(type=ChooseRegions, max_regions=None), tiny_val_packing],
     ),
+)
+val_evaluator.append(
+    dict(
+        type=TruthMetric,
+        scenes=dict(
+            sa1b_val='data/tiny_world/val/sa1b_scenes.json', sav_val='data/tiny_world/val/sav_scenes.json'
+        ),
+    )
 )
 test_dataloader, test_evaluator = val_dataloader, val_evaluator

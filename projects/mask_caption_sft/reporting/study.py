@@ -18,6 +18,11 @@ COLUMNS = {
     'CIDEr': 'region_caption/CIDEr',
     'words': 'mask_cycle/caption_len',
     'top share': 'mask_cycle/top_caption_share',
+    'true': 'truth/true',
+    'unambiguous': 'truth/unambiguous',
+    'code': 'truth/code',
+    'recall, withheld': 'truth/recall_withheld',
+    'recall, taught': 'truth/recall_taught',
 }
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import (
     InternVLConfig,
@@ -90,7 +91,7 @@ def build_grounding_encoder(config: dict[str, Any]) -> Sam2Model:
         backbone_feature_sizes=[[image_size // stride] * 2 for stride in (4, 8, 16)],
         fpn_hidden_size=width,
     )
-    return Sam2Model(
+    model = Sam2Model(
         Sam2Config(
             vision_config=vision,
             prompt_encoder_config=Sam2PromptEncoderConfig(hidden_size=width, image_size=image_size),
@@ -99,6 +100,11 @@ def build_grounding_encoder(config: dict[str, Any]) -> Sam2Model:
             ),
         )
     )
+    # A released checkpoint holds it once. transformers 4 ties the two, 5 draws each at random.
+    again = model.prompt_encoder.shared_embedding.positional_embedding
+    with torch.no_grad():
+        again.copy_(model.shared_image_embedding.positional_embedding)
+    return model
 
 
 def build_text_hidden_fcs(config: dict[str, Any]) -> nn.Sequential:

@@ -18,6 +18,16 @@ SHAPES = ('circle', 'square', 'triangle', 'star')
 HUMAN_COLORS, HUMAN_SHAPES = ('red', 'green', 'blue'), ('circle', 'square')
 
 
+#: The kinds of words, in the order in which an expression says them.
+KINDS = ('size', 'color', 'shape', 'place')
+SIZES = ('small', 'large')
+PLACES = ('top', 'bottom', 'left', 'right', 'middle')
+WORDS: dict[str, tuple[str, ...]] = {
+    'size': SIZES, 'color': tuple(COLORS), 'shape': SHAPES, 'place': PLACES,
+}  # fmt: skip
+KIND_OF = {word: kind for kind, words in WORDS.items() for word in words}
+
+
 @dataclass
 class Thing:
     """One shape; ``x`` and ``y`` are its centre and ``radius`` its half size, in shares of the side."""
@@ -29,7 +39,7 @@ class Thing:
     radius: float
 
     @property
-    def size_word(self) -> str:
+    def size(self) -> str:
         return 'small' if self.radius < 0.135 else 'large'
 
     @property
@@ -37,6 +47,10 @@ class Thing:
         horizontal = 'left' if self.x < 0.42 else 'right' if self.x > 0.58 else ''
         vertical = 'top' if self.y < 0.42 else 'bottom' if self.y > 0.58 else ''
         return f'{vertical} {horizontal}'.strip() or 'middle'
+
+    def words(self, kind: str) -> tuple[str, ...]:
+        """What is true of it, of one of ``KINDS``: one word, or two of place."""
+        return tuple(getattr(self, kind).split())
 
 
 @dataclass
@@ -68,10 +82,15 @@ def random_scene(
         apart = all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.03 for t in things)
         if apart and all((t.color, t.shape) != (thing.color, thing.shape) for t in things):
             things.append(thing)
+    return Scene(things, *random_background(rng, plain))
+
+
+def random_background(rng: np.random.Generator, plain: bool = False) -> tuple[tuple[int, ...], str, int]:
+    """Background, texture and its seed, for a :class:`Scene`."""
     level = rng.integers(90, 200)
-    background = tuple(int(v) for v in np.clip(level + rng.integers(-15, 16, 3), 0, 255))
+    color = tuple(int(v) for v in np.clip(level + rng.integers(-15, 16, 3), 0, 255))
     texture = 'plain' if plain else str(rng.choice(['plain', 'noise', 'stripes', 'gradient']))
-    return Scene(things, background, texture, int(rng.integers(2**31)))
+    return color, texture, int(rng.integers(2**31))
 
 
 def moved(scene: Scene, rng: np.random.Generator, step: float = 0.12) -> Scene:
@@ -133,14 +152,14 @@ def expressions_for(scene: Scene, index: int, rng: np.random.Generator, count: i
     """Up to ``count`` different texts that name one thing of the scene and no other."""
     thing, others = scene.things[index], scene.things[:index] + scene.things[index + 1 :]
     texts = [f'the {thing.color} {thing.shape}']
-    if not any(o.shape == thing.shape and o.size_word == thing.size_word for o in others):
-        texts.append(f'the {thing.size_word} {thing.shape}')
+    if not any(o.shape == thing.shape and o.size == thing.size for o in others):
+        texts.append(f'the {thing.size} {thing.shape}')
     if not any(o.color == thing.color for o in others):
         texts.append(f'the {thing.color} thing')
     if not any(o.shape == thing.shape for o in others):
         texts.append(f'the {thing.shape}')
     if not any(o.shape == thing.shape and o.place == thing.place for o in others):
         texts.append(f'the {thing.shape} at the {thing.place}')
-    texts.append(f'the {thing.size_word} {thing.color} {thing.shape}')
+    texts.append(f'the {thing.size} {thing.color} {thing.shape}')
     order = rng.permutation(len(texts))[:count]
     return [texts[i] for i in sorted(order)]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..ops.mask import encode_rle
 from .scene import HUMAN_COLORS, HUMAN_SHAPES, Scene, draw, expressions_for, moved, random_scene
+from .scenes_file import write_scenes
 
 #: Real SA-V pairs are 512 x 512; here the side is smaller, for speed. The format is the same.
 SIDE = 192
@@ -20,6 +21,7 @@ def write_sav(folder: Path, num_pairs: int, rng: np.random.Generator) -> None:
     """``part_000/masklet_data_*.npz``: frames BGR float32, masks float32 0..255."""
     target = folder / 'part_000'
     target.mkdir(parents=True, exist_ok=True)
+    scenes: dict[str, Scene] = {}
     for number in range(num_pairs):
         first = random_scene(rng)
         second = moved(first, rng)
@@ -31,21 +33,28 @@ def write_sav(folder: Path, num_pairs: int, rng: np.random.Generator) -> None:
             'frame2': image2[..., ::-1].astype(np.float32),
             'mask2': masks2[thing].astype(np.float32) * 255,
         }
-        np.savez_compressed(target / f'masklet_data_{number:05d}.npz', **arrays)
+        name = f'masklet_data_{number:05d}'
+        np.savez_compressed(target / f'{name}.npz', **arrays)
+        scenes[name] = first
+    write_scenes(folder, scenes)
 
 
 def write_sa1b(folder: Path, num_images: int, rng: np.random.Generator) -> None:
     """``sa_*.jpg`` and ``sa_*.json`` with one RLE per thing."""
     folder.mkdir(parents=True, exist_ok=True)
+    scenes: dict[str, Scene] = {}
     for number in range(num_images):
         width, height = (240, 180) if rng.random() < 0.5 else (180, 240)
-        image, masks = draw(random_scene(rng), width, height)
+        scene = random_scene(rng)
+        image, masks = draw(scene, width, height)
         stem = f'sa_{number:06d}'
         Image.fromarray(image).save(folder / f'{stem}.jpg', quality=95)
         info = {'image_id': number, 'width': width, 'height': height, 'file_name': f'{stem}.jpg'}
         annotations = [_sa1b_annotation(number * 100 + i, mask) for i, mask in enumerate(masks)]
         text = json.dumps({'image': info, 'annotations': annotations})
         (folder / f'{stem}.json').write_text(text)
+        scenes[stem] = scene
+    write_scenes(folder, scenes)
 
 
 def _sa1b_annotation(number: int, mask: np.ndarray) -> dict:
