@@ -1,12 +1,17 @@
 """How a tiny base is trained: what learns in which phase, and from what."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.ops.build import build
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from projects.mask_caption_sft.tiny_world.base_training import DrawnScenes, Sa2VABaseTraining
@@ -19,6 +24,7 @@ from projects.mask_caption_sft.tiny_world.base_training.queries import (
 from projects.mask_caption_sft.tiny_world.base_training.trainer import pick_loss
 from projects.mask_caption_sft.tiny_world.base_training.word_maps import VOCABULARY, true_words
 from tests.miniature import SIZES
+from tests.workplace import ROOT
 
 PARTS = (
     'vision_tower', 'multi_modal_projector', 'language_model', 'grounding_encoder.vision_encoder',
@@ -169,3 +175,14 @@ def test_regions_that_nobody_asks_for_compete_and_those_of_other_images_do_not()
     logits = torch.tensor([[[8.0, 0.0]]])
     found = pick_loss(logits, masks, torch.tensor([0]), torch.tensor([0, 0, 1]))
     assert found.item() == pytest.approx(-math.log(math.e**2 / (math.e**2 + 1)))
+
+
+def test_what_is_written_is_the_student_alone(tmp_path):
+    model = build(Config.fromfile(str(ROOT / 'configs' / 'sa2va_tiny_base.py')).model)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'iter_1.pth')
+    command = ['tools/write_tiny_base.py', str(tmp_path / 'iter_1.pth'), str(tmp_path / 'base')]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, timeout=900)
+    written = dict(Sa2VA(tmp_path / 'base').named_parameters())
+    own = dict(model.student.named_parameters())
+    assert written.keys() == own.keys()
+    assert all(torch.equal(written[name], p.half().float()) for name, p in own.items())
