@@ -126,11 +126,12 @@ class Sa2VABaseTraining(BaseModel):
         features = self._look(phase, batch)
         masks = resize_masks(batch.masks1, features.grounding[0].shape[-2:])
         losses = self.word_maps(features, batch, masks, phase.see)
+        seen = detached(features)
         if phase.prompt is not None:
             queries = draw_queries(batch, self.queries_per_image, phase.single_ratio, phase.kind_weights)
-            losses |= self._listen(phase, detached(features), batch, masks, queries)
+            losses |= self._listen(phase, seen, batch, masks, queries)
         if phase.caption:
-            losses['loss_caption'] = self._caption_loss(features, batch)
+            losses['loss_caption'] = self._caption_loss(seen, batch)
         return losses
 
     def _look(self, phase: Phase, batch: RegionBatch) -> ImageFeatures:
