@@ -15,6 +15,7 @@ from mmengine.optim.scheduler import CosineRestartLR, LinearLR
 from torch.optim import AdamW
 
 from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
@@ -53,9 +54,16 @@ train_dataloader = dict(
         length=10**6,
         seed=0,
         # This run makes the base: there is none yet from which the sizes could follow (see TINY_SIZES).
-        packing=dict(
-            image_size=168, grid_size=6, grounding_size=128, max_tiles=1, mask_sampling='nearest-exact'
-        ),
+        pipeline=[
+            dict(
+                type=PackRegions,
+                image_size=168,
+                grid_size=6,
+                grounding_size=128,
+                max_tiles=1,
+                mask_sampling='nearest-exact',
+            )
+        ],
     ),
 )
 optim_wrapper = dict(

@@ -156,7 +156,9 @@ def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     assert large.train_dataloader.dataset.type == small.train_dataloader.dataset.type
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [c for c in CONFIGS if c.stem != 'sa2va_tiny_base'], ids=lambda path: path.stem
+)
 def test_schedules_follow_the_length_of_the_run(path):
     for max_iters in (1000, 112_000):
         warm_up, cosine = in_iterations(Config.fromfile(path).param_scheduler, max_iters)
@@ -172,10 +174,13 @@ def test_the_tiny_config_warms_up_for_20_of_its_200_iterations():
     assert (schedules[0]['start_factor'], schedules[1]['eta_min']) == (0.05, 2e-5)
 
 
-def test_the_tiny_base_warms_up_for_100_of_its_6000_iterations():
+def test_the_tiny_base_starts_anew_with_every_phase():
     config = Config.fromfile('configs/sa2va_tiny_base.py')
-    schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
-    assert [(s['begin'], s['end']) for s in schedules] == [(0, 100), (100, 6000)]
+    warm_up, restarts = config.param_scheduler
+    phases = [phase.iters for phase in config.model.phases]
+    assert (warm_up.begin, warm_up.end, restarts.begin) == (0, 100, 100)
+    assert [100 + restarts.periods[0], *restarts.periods[1:]] == phases
+    assert config.train_cfg.max_iters == sum(phases)
 
 
 def test_choices_reach_the_model(tmp_path, monkeypatch):

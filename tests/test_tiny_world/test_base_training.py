@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch
@@ -30,15 +31,19 @@ PARTS = (
     'vision_tower', 'multi_modal_projector', 'language_model', 'grounding_encoder.vision_encoder',
     'mask_decoder', 'text_hidden_fcs', 'word_maps.words', 'word_maps.cells', 'codes',
 )  # fmt: skip
-PACKING = dict(image_size=28, grid_size=1, grounding_size=128, max_tiles=1, mask_sampling='nearest-exact')
 
 
 def drawn(number: int = 2, seed: int = 0) -> RegionBatch:
     sizes = new_sa2va(0, SIZES).sizes
-    packing = PACKING | dict(
-        image_size=sizes.image_size, grid_size=sizes.grid_size, grounding_size=sizes.grounding_size
+    packing = dict(
+        type=PackRegions,
+        image_size=sizes.image_size,
+        grid_size=sizes.grid_size,
+        grounding_size=sizes.grounding_size,
+        max_tiles=1,
+        mask_sampling='nearest-exact',
     )
-    scenes = DrawnScenes(number, seed, packing)
+    scenes = DrawnScenes(number, seed, [packing])
     return collate_regions([scenes[i] for i in range(number)])['batch']
 
 

@@ -101,9 +101,11 @@ def build_grounding_encoder(config: dict[str, Any]) -> Sam2Model:
         )
     )
     # A released checkpoint holds it once. transformers 4 ties the two, 5 draws each at random.
-    again = model.prompt_encoder.shared_embedding.positional_embedding
+    buffers = dict(model.named_buffers())
     with torch.no_grad():
-        again.copy_(model.shared_image_embedding.positional_embedding)
+        buffers['prompt_encoder.shared_embedding.positional_embedding'].copy_(
+            buffers['shared_image_embedding.positional_embedding']
+        )
     return model
 
 

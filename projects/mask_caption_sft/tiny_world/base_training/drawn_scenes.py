@@ -1,11 +1,13 @@
 """Scenes drawn when they are needed, so that none is seen twice."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
-from ...datasets.transforms import PackRegions, RawSample, RawView
+from ...datasets.transforms import RawSample, RawView
 from ...structures import RegionSample
 from ..confusable import confusable_scene
 from ..expressions import expression
@@ -21,15 +23,15 @@ class DrawnScenes(Dataset):
     Args:
         length: Number of scenes.
         seed: With an item's number it decides what is drawn.
-        packing: Arguments of ``PackRegions``.
+        pipeline: Transforms of a sample; the last is a ``PackRegions``.
         scenes: Arguments of :func:`confusable_scene`.
     """
 
     def __init__(
-        self, length: int, seed: int, packing: dict[str, Any], scenes: dict[str, Any] | None = None
+        self, length: int, seed: int, pipeline: Sequence[Any], scenes: dict[str, Any] | None = None
     ) -> None:
         self.length, self.seed, self.scenes = length, seed, scenes or {}
-        self.packing = PackRegions(**packing)
+        self.pipeline = Compose(pipeline)
 
     def __len__(self) -> int:
         return self.length
@@ -40,4 +42,4 @@ class DrawnScenes(Dataset):
         image, masks = draw(scene, *_SIZES[rng.integers(len(_SIZES))])
         texts: list[str | None] = [expression(thing, KINDS) for thing in scene.things]
         raw = RawSample('drawn', str(index), RawView(str(index), image, masks), None, texts)
-        return self.packing.transform({'sample': raw})['sample']
+        return self.pipeline({'sample': raw})['sample']
