@@ -16,7 +16,7 @@ from ...ops.build import build
 from ...ops.mask import mask_iou, resize_masks
 from ...sa2va.grounding import best_candidate, decode_masks
 from ...sa2va.sa2va import Sa2VA
-from ...structures import ImageFeatures, RegionBatch, RegionPrediction, RegionViews
+from ...structures import ImageFeatures, RegionBatch, RegionPrediction, RegionViews, Segmentation
 from ..expressions import attributes
 from ..scene import KIND_OF, KINDS
 from .queries import Queries, caption_texts, draw_queries
@@ -150,12 +150,14 @@ class Sa2VABaseTraining(BaseModel):
         codes = self.codes_of(queries.texts)
         losses: dict[str, Tensor] = {}
         if phase.prompt == 'codes':
-            prompts = codes
+            candidates = decode_masks(self.student.grounding_encoder, features.grounding, images, codes)
+            logits, iou_scores = best_candidate(*candidates)
         else:
-            prompts, losses = self._prompts_of(phase, features, images, queries.texts)
+            read, prompts = self._read(features, images, queries.texts, phase.prompt == 'image')
+            logits, iou_scores = read.mask_logits, read.iou_scores
+            answers = read.answer_ids.expand(len(codes), -1)
+            losses['loss_llm'] = 0.1 * caption_loss(read.answer_logits, answers).mean()
             losses['loss_code'] = phase.code_weight * mse_loss(prompts, codes.detach())
-        candidates = decode_masks(self.student.grounding_encoder, features.grounding, images, prompts)
-        logits, iou_scores = best_candidate(*candidates)
         own = masks[queries.rows]
         # The predicted IoU chooses among the candidates, so it has to learn the real one.
         iou = mask_iou(logits > 0, own)
@@ -178,18 +180,17 @@ class Sa2VABaseTraining(BaseModel):
             [self.codes.weight[[NUMBER_OF[w] for w in attributes(text)]].sum(0) for text in texts]
         )
 
-    def _prompts_of(
-        self, phase: Phase, features: ImageFeatures, images: Tensor, texts: list[str]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the language model prompts the decoder with, ``[R, C]``, and its own losses."""
+    def _read(
+        self, features: ImageFeatures, images: Tensor, texts: list[str], show_images: bool
+    ) -> tuple[Segmentation, Tensor]:
+        """The masks of Q texts that the language model reads, and its prompts ``[Q, C]`` to the decoder."""
         model = self.student
         kept: list[Tensor] = []
         hook = model.text_hidden_fcs.register_forward_hook(lambda module, inputs, output: kept.append(output))
-        ask = model.ask(features, show_images=phase.prompt == 'image')
-        result = ask.segment(RegionViews(features, images), model.embed_expressions(texts))()
+        ask = model.ask(features, show_images=show_images)
+        found = ask.segment(RegionViews(features, images), model.embed_expressions(texts))()
         hook.remove()
-        answers = result.answer_ids.expand(len(texts), -1)
-        return kept[0], {'loss_llm': 0.1 * caption_loss(result.answer_logits, answers).mean()}
+        return found, kept[0]
 
     # ------------------------------------------------------------------ captions
 
