@@ -104,7 +104,7 @@ def test_the_quickstarts_table_shows_every_measurement_and_says_which(tmp_path, 
     output = capsys.readouterr().out
     assert re.search(r"mask -> caption -> mask' IoU +0\.300 +0\.500\n", output)
     assert 'held-out regions: 7' in output
-    assert output.splitlines()[1] == f'{OTHERWISE[cycle]:<34}   before    after'
+    assert output.splitlines()[1] == f'{OTHERWISE[cycle]:<36}   before    after'
 
 
 @pytest.mark.parametrize('cycle', ['mask_cycle_given', 'mask_cycle_best_of_4'])
