@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -87,17 +88,17 @@ class TruthMetric(RegionMetric):
     def summarize(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Shares and means over all regions."""
         names = ('true', 'unambiguous', 'code', 'attributes', 'true_attributes')
-        scores = {name: _mean([row[name] for row in results]) for name in names} if results else {}
+        scores = {name: fmean([row[name] for row in results]) for name in names} if results else {}
         recall = {}
         for word in KIND_OF:
             said = [row['said'][word] for row in results if word in row['said']]
             if said:
-                recall[word] = _mean(said)
+                recall[word] = fmean(said)
         scores |= {f'recall_{word}': value for word, value in recall.items()}
         for name, words in (('taught', TAUGHT), ('withheld', set(KIND_OF) - TAUGHT)):
             values = [recall[word] for word in recall if word in words]
             if values:
-                scores[f'recall_{name}'] = _mean(values)
+                scores[f'recall_{name}'] = fmean(values)
         return scores | {'counted': len(results)}
 
 
@@ -108,7 +109,3 @@ def nearest(things: Sequence[Thing], mask: Tensor) -> int:
     centre = torch.stack([(columns.float().mean() + 0.5) / width, (rows.float().mean() + 0.5) / height])
     centres = torch.tensor([[thing.x, thing.y] for thing in things], device=mask.device)
     return int((centres - centre).square().sum(1).argmin())
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...tiny_world.scene import COLORS, SHAPES
+from ...tiny_world.scene import COLORS, PLACES, SHAPES, SIZES
 
 #: Words and phrases of one meaning.
 Synonyms = tuple[str, ...]
@@ -100,8 +100,8 @@ def tiny_words() -> dict[str, list[str]]:
     return {
         'colour': list(COLORS),
         'shape': list(SHAPES),
-        'size': ['small', 'large'],
-        'place': ['left', 'right', 'top', 'bottom', 'middle', *corners],
+        'size': list(SIZES),
+        'place': [*PLACES, *corners],
     }
 
 

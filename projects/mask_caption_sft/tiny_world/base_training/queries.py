@@ -1,5 +1,6 @@
 """What is asked about the things of a batch while the listener learns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,7 @@ def draw_queries(
     """
     weights = np.array([kind_weights[kind] for kind in KINDS], dtype=float)
     rows, texts = [], []
-    for image in batch.image_index1.unique().tolist():
-        regions = (batch.image_index1 == image).nonzero()[:, 0].tolist()
-        full = [str(batch.expressions[row]) for row in regions]
-        options = {kinds: telling(full, kinds) for kinds in CHOICES}
+    for regions, full, options in _images(batch):
         for _ in range(per_image):
             kinds = _draw_kinds(options, weights / weights.sum(), single_ratio)
             if kinds is not None:
@@ -49,6 +47,14 @@ def draw_queries(
                 rows.append(regions[index])
                 texts.append(shortened(full[index], kinds))
     return Queries(torch.tensor(rows, device=batch.image_index1.device), texts)
+
+
+def _images(batch: RegionBatch) -> Iterator[tuple[list[int], list[str], dict[tuple[str, ...], list[int]]]]:
+    """Of each image the rows of its regions, all that is true of them, and which are told by which kinds."""
+    for image in batch.image_index1.unique().tolist():
+        regions = (batch.image_index1 == image).nonzero()[:, 0].tolist()
+        full = [str(batch.expressions[row]) for row in regions]
+        yield regions, full, {kinds: telling(full, kinds) for kinds in CHOICES}
 
 
 def _draw_kinds(
@@ -81,11 +87,8 @@ def shortened(full: str, kinds: tuple[str, ...]) -> str:
 def caption_texts(batch: RegionBatch) -> list[str]:
     """A text for each region as people say it: one of those that tell it from the others, drawn at random."""
     texts: list[str] = [''] * len(batch)
-    for image in batch.image_index1.unique().tolist():
-        regions = (batch.image_index1 == image).nonzero()[:, 0].tolist()
-        full = [str(batch.expressions[row]) for row in regions]
-        found = [(kinds, telling(full, kinds)) for kinds in CHOICES]
+    for regions, full, options in _images(batch):
         for index, row in enumerate(regions):
-            options = [kinds for kinds, rows in found if index in rows]
-            texts[row] = shortened(full[index], options[np.random.randint(len(options))])
+            possible = [kinds for kinds, told in options.items() if index in told]
+            texts[row] = shortened(full[index], possible[np.random.randint(len(possible))])
     return texts
