@@ -25,7 +25,7 @@ with read_base():
     from ._base_.default_runtime import *
 
 #: Iterations of each phase.
-see, listen, read, together = 1200, 3000, 500, 1500
+see, listen, read, together = 1200, 2500, 500, 2000
 model = dict(
     type=Sa2VABaseTraining,
     # At a width of 64 a mask is a product of 8 channels: too few to tell things apart by their words.

@@ -169,7 +169,7 @@ def test_only_covered_words_teach_captions_at_the_full_rate():
 
 def test_pick_loss_by_hand():
     masks = torch.tensor([[[1, 0]], [[0, 1]]]).bool()
-    logits = torch.tensor([[[8.0, 0.0]], [[8.0, 0.0]]])  # both say the first; a quarter of 8 is 2
+    logits = torch.tensor([[[20.0, 0.0]], [[20.0, 0.0]]])  # both say the first; a tenth of 20 is 2
     right, wrong = -math.log(math.e**2 / (math.e**2 + 1)), -math.log(1 / (math.e**2 + 1))
     found = pick_loss(logits, masks, torch.tensor([0, 1]), torch.tensor([0, 0]))
     assert found.item() == pytest.approx((right + wrong) / 2)
@@ -177,7 +177,7 @@ def test_pick_loss_by_hand():
 
 def test_regions_that_nobody_asks_for_compete_and_those_of_other_images_do_not():
     masks = torch.tensor([[[1, 0]], [[0, 1]], [[0, 1]]]).bool()
-    logits = torch.tensor([[[8.0, 0.0]]])
+    logits = torch.tensor([[[20.0, 0.0]]])
     found = pick_loss(logits, masks, torch.tensor([0]), torch.tensor([0, 0, 1]))
     assert found.item() == pytest.approx(-math.log(math.e**2 / (math.e**2 + 1)))
 

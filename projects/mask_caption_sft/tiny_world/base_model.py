@@ -170,11 +170,12 @@ def xavier_init(model: Sa2VA) -> None:
     for name, parameter in model.named_parameters():
         if 'lora_' in name:
             continue
-        if parameter.dim() >= 2 and 'embed' not in name and 'token' not in name:
+        is_token = name.endswith(('_token.weight', '_tokens.weight'))
+        if parameter.dim() >= 2 and 'embed' not in name and not is_token:
             nn.init.xavier_uniform_(parameter)
         elif 'lambda_' in name:
             parameter.fill_(1.0)
-        elif 'embed_tokens' in name or 'token' in name:
+        elif is_token:
             nn.init.normal_(parameter, std=0.5)
         elif 'pos' in name or 'embed' in name:
             nn.init.normal_(parameter, std=0.1)

@@ -45,7 +45,7 @@ class Phase:
     code_weight: float = 0.0
     single_ratio: float = 0.5
     kind_weights: dict[str, float] = field(
-        default_factory=lambda: {'size': 2.0, 'color': 1.0, 'shape': 4.0, 'place': 1.0}
+        default_factory=lambda: {'size': 4.0, 'color': 1.0, 'shape': 2.0, 'place': 2.0}
     )
     caption: bool = False
 
@@ -62,9 +62,9 @@ class Sa2VABaseTraining(BaseModel):
         sa2va: The model.
         phases: In their order.
         queries_per_image: Texts about each image, in every iteration.
-        code_scale: Standard deviation of the words' codes at the start. Small ones are lost among the
-            decoder's own tokens.
-        pick_weight: Weight of :func:`pick_loss`.
+        code_scale: Standard deviation of the words' codes at the start.
+        pick_weight: Weight of :func:`pick_loss`. Much larger, its gradient leaves none to the overlap:
+            the right thing has the largest logits, and others are in the mask too.
         caption_ratio: Share of regions that teach captioning.
         caption_words: Only texts made of these words teach it at that rate, the others at
             ``rest_caption_ratio``, so that captions are no better than fair and the loop has
@@ -81,8 +81,8 @@ class Sa2VABaseTraining(BaseModel):
         sa2va: Sa2VA | dict[str, Any],
         phases: Sequence[Phase | dict[str, Any]],
         queries_per_image: int = 4,
-        code_scale: float = 2.0,
-        pick_weight: float = 2.0,
+        code_scale: float = 1.0,
+        pick_weight: float = 0.2,
         caption_ratio: float = 0.5,
         caption_words: Sequence[str] | None = None,
         rest_caption_ratio: float = 0.05,
@@ -243,7 +243,7 @@ def pick_loss(mask_logits: Tensor, masks: Tensor, rows: Tensor, image_index: Ten
         Scalar; 0 for a text about the only region of its image.
     """
     areas = masks.flatten(1).sum(1).clamp(min=1)
-    scores = 0.25 * mask_logits.flatten(1) @ masks.flatten(1).to(mask_logits.dtype).t() / areas
+    scores = 0.1 * mask_logits.flatten(1) @ masks.flatten(1).to(mask_logits.dtype).t() / areas
     other_image = image_index[rows][:, None] != image_index
     return cross_entropy(scores.masked_fill(other_image, -torch.inf), rows)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, layer_norm
 
 from ...structures import ImageFeatures, RegionBatch
 from ..scene import KIND_OF, WORDS
@@ -22,6 +22,10 @@ def true_words(texts: list[str]) -> Tensor:
 class WordMaps(nn.Module):
     """Small heads that read words off the features of both encoders; dropped after training.
 
+    SAM 2's coarsest level has a linear head of its own, since the mask decoder matches it with the prompt
+    by products alone. The heads read normalised features: else the encoder makes them large (a standard
+    deviation of 16), and every attention of the decoder is saturated before it has learned anything.
+
     Args:
         grounding_width: Channels of SAM 2's FPN levels.
         vit_width: Channels of an image token before the projector.
@@ -32,6 +36,7 @@ class WordMaps(nn.Module):
         number = len(VOCABULARY)
         self.levels = nn.ModuleList(nn.Conv2d(grounding_width, 64, 1) for _ in range(3))
         self.words = nn.Sequential(nn.GELU(), nn.Conv2d(64, number + 1, 1))
+        self.coarse_words = nn.Conv2d(grounding_width, number, 1)
         self.cells = nn.Sequential(nn.Linear(vit_width, 128), nn.GELU(), nn.Linear(128, number))
 
     def forward(
@@ -48,34 +53,55 @@ class WordMaps(nn.Module):
         truth = true_words([str(text) for text in batch.expressions]).to(masks.device)
         losses: dict[str, Tensor] = {}
         if 'grounding' in see:
-            words, is_thing = self._grounding(features, batch, masks)
+            words, coarse_words, is_thing = self._grounding(features, batch, masks)
             losses['loss_word_maps'] = binary_cross_entropy_with_logits(words, truth.float()) + is_thing
+            losses['loss_coarse_words'] = binary_cross_entropy_with_logits(coarse_words, truth.float())
             losses |= {f'map_{kind}': _accuracy(words, truth, kind) for kind in WORDS}
+            losses |= {f'coarse_{kind}': _accuracy(coarse_words, truth, kind) for kind in WORDS}
         if 'vit' in see:
             words = self._vit(features, batch)
             losses['loss_word_cells'] = binary_cross_entropy_with_logits(words, truth.float())
             losses |= {f'cell_{kind}': _accuracy(words, truth, kind) for kind in WORDS}
         return losses
 
-    def _grounding(self, features: ImageFeatures, batch: RegionBatch, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """``[R, W]`` mean logits within each region, and the loss of what is a thing at all."""
+    def _grounding(
+        self, features: ImageFeatures, batch: RegionBatch, masks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean logits within each region ``[R, W]``, of all levels and of the coarsest, and the loss of
+        what is a thing at all."""
         size = masks.shape[-2:]
+        fine, middle, coarse = (_normalized(level) for level in features.grounding)
         levels = [
-            interpolate(level(f), size, mode='bilinear') for level, f in zip(self.levels, features.grounding)
+            interpolate(head(level), size, mode='bilinear')
+            for head, level in zip(self.levels, (fine, middle, coarse))
         ]
         maps = self.words(levels[0] + levels[1] + levels[2])
+        coarse_maps = interpolate(self.coarse_words(coarse), size, mode='bilinear')
         things = torch.zeros(len(maps), *size, dtype=torch.bool, device=masks.device)
         things.index_put_((batch.image_index1,), masks, accumulate=True)
-        of_region = maps[batch.image_index1, :-1].flatten(2)
-        inside = masks.flatten(1)[:, None].to(maps.dtype)
-        mean = (of_region * inside).sum(2) / inside.sum(2).clamp(min=1)
-        return mean, binary_cross_entropy_with_logits(maps[:, -1], things.to(maps.dtype))
+        return (
+            _mean_inside(maps[batch.image_index1, :-1], masks),
+            _mean_inside(coarse_maps[batch.image_index1], masks),
+            binary_cross_entropy_with_logits(maps[:, -1], things.to(maps.dtype)),
+        )
 
     def _vit(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
         """``[R, W]``: from the mean of the image tokens that the visual prompt marks."""
         cells = batch.visual_prompts.flatten(1)[..., None].to(features.vit.dtype)
         tokens = features.vit[batch.image_index1]
         return self.cells((tokens * cells).sum(1) / cells.sum(1))
+
+
+def _normalized(level: Tensor) -> Tensor:
+    """``[I, C, h, w]`` of zero mean and unit variance over the channels."""
+    channels_last = level.permute(0, 2, 3, 1)
+    return layer_norm(channels_last, channels_last.shape[-1:]).permute(0, 3, 1, 2)
+
+
+def _mean_inside(maps: Tensor, masks: Tensor) -> Tensor:
+    """``[R, W]``: means of ``[R, W, h, w]`` where ``[R, h, w]`` is true."""
+    inside = masks.flatten(1)[:, None].to(maps.dtype)
+    return (maps.flatten(2) * inside).sum(2) / inside.sum(2).clamp(min=1)
 
 
 def _accuracy(logits: Tensor, truth: Tensor, kind: str) -> Tensor:
