@@ -9,7 +9,13 @@ from mmengine.config import Config
 from PIL import Image
 
 from projects.mask_caption_sft.tiny_world.confusable import confusable_scene
-from projects.mask_caption_sft.tiny_world.expressions import attributes, expression, fits, names_only
+from projects.mask_caption_sft.tiny_world.expressions import (
+    attributes,
+    expression,
+    expressions,
+    fits,
+    names_only,
+)
 from projects.mask_caption_sft.tiny_world.scene import (
     COLORS,
     HUMAN_COLORS,
@@ -19,9 +25,7 @@ from projects.mask_caption_sft.tiny_world.scene import (
     Scene,
     Thing,
     draw,
-    expressions_for,
     moved,
-    random_scene,
 )
 from projects.mask_caption_sft.tiny_world.scenes_file import read_scenes, scenes_path
 from projects.mask_caption_sft.tiny_world.world import write_world
@@ -66,13 +70,13 @@ def test_human_expressions_of_training_cover_a_part_masks_cover_everything(world
 
 
 def scenes(number: int) -> list[Scene]:
-    return [random_scene(np.random.default_rng(seed)) for seed in range(number)]
+    return [confusable_scene(np.random.default_rng(seed)) for seed in range(number)]
 
 
 def test_an_expression_names_one_thing_only():
     for scene in scenes(50):
         for index, thing in enumerate(scene.things):
-            for text in expressions_for(scene, index, np.random.default_rng(0), count=9):
+            for text in expressions(scene.things, index):
                 assert [t for t in scene.things if is_meant(t, text)] == [thing], text
 
 
@@ -143,10 +147,11 @@ def test_masks_are_what_is_drawn():
 
 def test_things_move_between_the_frames_of_a_pair():
     rng = np.random.default_rng(0)
-    scene = random_scene(rng)
+    scene = confusable_scene(rng)
     later = moved(scene, rng)
     assert [(t.color, t.shape) for t in later.things] == [(t.color, t.shape) for t in scene.things]
     assert all((a.x, a.y) != (b.x, b.y) for a, b in zip(scene.things, later.things))
+    assert (later.background, later.texture_seed) != (scene.background, scene.texture_seed)
 
 
 def test_the_base_learns_to_write_the_words_of_the_human_part_only():
@@ -158,5 +163,18 @@ def test_the_base_learns_to_write_the_words_of_the_human_part_only():
 
 
 def all_texts(scene: Scene) -> list[str]:
-    rng = np.random.default_rng(0)
-    return [text for i in range(len(scene.things)) for text in expressions_for(scene, i, rng, count=9)]
+    return [text for i in range(len(scene.things)) for text in expressions(scene.things, i)]
+
+
+def test_people_say_no_more_than_they_need():
+    circle, star, other = (
+        Thing('red', 'circle', 0.2, 0.5, 0.1),
+        Thing('red', 'star', 0.8, 0.5, 0.1),
+        Thing('red', 'star', 0.2, 0.2, 0.1),
+    )
+    told = expressions([circle, star, other], 0)
+    assert {'the circle', 'the red circle', 'the circle at the left'} <= set(told)
+    assert not any(len(attributes(text)) > 2 for text in told)
+    assert min(len(attributes(text)) for text in expressions([circle, star, other], 2)) == 1  # at the top
+    twins = [star, Thing('red', 'star', 0.8, 0.5, 0.1)]
+    assert expressions(twins, 0) == []

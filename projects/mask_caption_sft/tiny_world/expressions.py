@@ -32,3 +32,16 @@ def names_only(things: Sequence[Thing], index: int, text: str) -> bool:
     """Whether a text fits one of some things and no other."""
     words = attributes(text)
     return [fits(thing, words) for thing in things] == [i == index for i in range(len(things))]
+
+
+def expressions(things: Sequence[Thing], index: int) -> list[str]:
+    """What people would call one of some things: texts that fit no other, and say one word more than
+    the shortest of them at most. None if another thing is like it."""
+    texts = [expression(things[index], kinds) for kinds in CHOICES]
+    return no_longer_than_needed([text for text in texts if names_only(things, index, text)])
+
+
+def no_longer_than_needed(texts: Sequence[str]) -> list[str]:
+    """The texts that have one attribute more than the shortest one at most."""
+    least = min((len(attributes(text)) for text in texts), default=0)
+    return [text for text in texts if len(attributes(text)) <= least + 1]

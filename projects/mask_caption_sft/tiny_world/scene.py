@@ -64,20 +64,6 @@ class Scene:
     texture_seed: int
 
 
-def random_scene(
-    rng: np.random.Generator,
-    num_things: tuple[int, int] = (3, 4),
-    colors: tuple[str, ...] = tuple(COLORS),
-    shapes: tuple[str, ...] = SHAPES,
-    plain: bool = False,
-) -> Scene:
-    """Things that do not overlap, no two of the same colour and shape."""
-    things = place_things(
-        rng, num_things, colors, shapes, lambda a, b: (a.color, a.shape) != (b.color, b.shape)
-    )
-    return Scene(things, *random_background(rng, plain))
-
-
 def place_things(
     rng: np.random.Generator,
     num_things: tuple[int, int],
@@ -119,8 +105,14 @@ def random_background(rng: np.random.Generator, plain: bool = False) -> tuple[tu
     return color, texture, int(rng.integers(2**31))
 
 
-def moved(scene: Scene, rng: np.random.Generator, step: float = 0.12) -> Scene:
-    """The scene a moment later: every thing has moved and may have grown or shrunk a little."""
+def moved(scene: Scene, rng: np.random.Generator, step: float = 0.2) -> Scene:
+    """The scene a moment later, before another background: things have moved, and grown or shrunk a little.
+
+    Args:
+        scene: The first view.
+        rng: Random numbers.
+        step: How far a thing moves at most along each axis, in shares of the side.
+    """
     things: list[Thing] = []
     for thing in scene.things:
         for _ in range(50):
@@ -131,7 +123,7 @@ def moved(scene: Scene, rng: np.random.Generator, step: float = 0.12) -> Scene:
             if all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.01 for t in things):
                 break
         things.append(Thing(thing.color, thing.shape, float(x), float(y), float(radius)))
-    return Scene(things, scene.background, scene.texture, scene.texture_seed)
+    return Scene(things, *random_background(rng))
 
 
 def draw(scene: Scene, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -172,20 +164,3 @@ def _draw_thing(canvas: ImageDraw.ImageDraw, thing: Thing, width: int, height: i
         reach = np.where(np.arange(10) % 2 == 0, 1.1 * r, 0.5 * r)
         points = np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles)], axis=1)
         canvas.polygon([tuple(point) for point in points], fill=fill)
-
-
-def expressions_for(scene: Scene, index: int, rng: np.random.Generator, count: int = 3) -> list[str]:
-    """Up to ``count`` different texts that name one thing of the scene and no other."""
-    thing, others = scene.things[index], scene.things[:index] + scene.things[index + 1 :]
-    texts = [f'the {thing.color} {thing.shape}']
-    if not any(o.shape == thing.shape and o.size == thing.size for o in others):
-        texts.append(f'the {thing.size} {thing.shape}')
-    if not any(o.color == thing.color for o in others):
-        texts.append(f'the {thing.color} thing')
-    if not any(o.shape == thing.shape for o in others):
-        texts.append(f'the {thing.shape}')
-    if not any(o.shape == thing.shape and o.place == thing.place for o in others):
-        texts.append(f'the {thing.shape} at the {thing.place}')
-    texts.append(f'the {thing.size} {thing.color} {thing.shape}')
-    order = rng.permutation(len(texts))[:count]
-    return [texts[i] for i in sorted(order)]

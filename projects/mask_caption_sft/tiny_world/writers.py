@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from ..ops.mask import encode_rle
-from .scene import HUMAN_COLORS, HUMAN_SHAPES, Scene, draw, expressions_for, moved, random_scene
+from .confusable import confusable_scene
+from .expressions import expressions
+from .scene import HUMAN_COLORS, HUMAN_SHAPES, Scene, draw, moved
 from .scenes_file import write_scenes
 
 #: Real SA-V pairs are 512 x 512; here the side is smaller, for speed. The format is the same.
@@ -23,7 +25,7 @@ def write_sav(folder: Path, num_pairs: int, rng: np.random.Generator) -> None:
     target.mkdir(parents=True, exist_ok=True)
     scenes: dict[str, Scene] = {}
     for number in range(num_pairs):
-        first = random_scene(rng)
+        first = confusable_scene(rng)
         second = moved(first, rng)
         (image1, masks1), (image2, masks2) = draw(first, SIDE, SIDE), draw(second, SIDE, SIDE)
         thing = int(rng.integers(len(first.things)))
@@ -45,7 +47,7 @@ def write_sa1b(folder: Path, num_images: int, rng: np.random.Generator) -> None:
     scenes: dict[str, Scene] = {}
     for number in range(num_images):
         width, height = (240, 180) if rng.random() < 0.5 else (180, 240)
-        scene = random_scene(rng)
+        scene = confusable_scene(rng)
         image, masks = draw(scene, width, height)
         stem = f'sa_{number:06d}'
         Image.fromarray(image).save(folder / f'{stem}.jpg', quality=95)
@@ -80,7 +82,7 @@ def write_openimages(folder: Path, num_images: int, rng: np.random.Generator) ->
     labels: dict[str, str] = {}
     rows = []
     for number in range(num_images):
-        scene = random_scene(rng)
+        scene = confusable_scene(rng)
         image_id = f'{int(rng.integers(2**32)):08x}{number:08x}'
         image, masks = draw(scene, 240, 180)
         Image.fromarray(image).save(folder / 'images' / 'train' / f'{image_id}.jpg', quality=95)
@@ -125,9 +127,9 @@ def write_refcoco(
     for number in range(num_train + num_val):
         split = 'train' if number < num_train else 'val'
         if split == 'train' and limited:
-            scene = random_scene(rng, (2, 4), HUMAN_COLORS, HUMAN_SHAPES, plain=True)
+            scene = confusable_scene(rng, (2, 4), HUMAN_COLORS, HUMAN_SHAPES, plain=True)
         else:
-            scene = random_scene(rng)
+            scene = confusable_scene(rng)
         _add_image(scene, number + 1, split, images, instances, refs, rng)
     (folder / 'instances.json').write_text(json.dumps(instances))
     (folder / 'refs(unc).p').write_bytes(pickle.dumps(refs, protocol=2))
@@ -158,7 +160,8 @@ def _add_image(
                 'iscrowd': 0,
             }
         )
-        texts = expressions_for(scene, index, rng)
+        possible = expressions(scene.things, index)
+        texts = [possible[i] for i in sorted(rng.permutation(len(possible))[:3])]
         sentences = [
             {'sent_id': annotation * 10 + i, 'sent': text, 'raw': text, 'tokens': text.split()}
             for i, text in enumerate(texts)

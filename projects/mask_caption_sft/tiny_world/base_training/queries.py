@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...structures import RegionBatch
-from ..expressions import CHOICES, attributes
+from ..expressions import CHOICES, attributes, no_longer_than_needed
 from ..scene import KIND_OF, KINDS
 
 
@@ -89,6 +89,7 @@ def caption_texts(batch: RegionBatch) -> list[str]:
     texts: list[str] = [''] * len(batch)
     for regions, full, options in _images(batch):
         for index, row in enumerate(regions):
-            possible = [kinds for kinds, told in options.items() if index in told]
-            texts[row] = shortened(full[index], possible[np.random.randint(len(possible))])
+            telling = [shortened(full[index], kinds) for kinds, told in options.items() if index in told]
+            possible = no_longer_than_needed(telling)
+            texts[row] = possible[np.random.randint(len(possible))]
     return texts
