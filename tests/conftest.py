@@ -1,5 +1,6 @@
 """Shared settings: one thread per test process, and the recorded data when it is there."""
 
+import gc
 import random
 from pathlib import Path
 
@@ -16,6 +17,13 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 @pytest.fixture(scope='session', autouse=True)
 def _few_threads():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _libraries_are_no_garbage():
+    """Each of MMEngine's datasets collects garbage; going through what torch made takes 0.3 seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ CONFIGS = sorted(Path('configs').glob('*.py'))
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_a_config_declares_a_run(path):
-    config = Config.fromfile(path)
+    config = Config.fromfile(path, format_python_code=False)
     assert {'model', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'default_hooks'} <= config.keys()
     assert Config.fromstring(config.pretty_text, '.py').model.type is not None
     assert None not in config.default_hooks.values()  # the Runner wants them left out

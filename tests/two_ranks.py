@@ -8,10 +8,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from tests.tool_process import forks
+
 
 def run_two_ranks(work: Callable[[int, str], None], folder) -> None:
     """Call ``work(rank, folder)`` in two processes of one gloo group; an error in either is raised here."""
-    mp.spawn(_join_and_work, args=(work, str(folder)), nprocs=2)
+    forks()  # the server that both are forked from
+    mp.start_processes(_join_and_work, args=(work, str(folder)), nprocs=2, start_method='forkserver')
 
 
 def _join_and_work(rank: int, work: Callable[[int, str], None], folder: str) -> None:

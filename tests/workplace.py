@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
+from tests.tool_process import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'mask_caption_sft_tiny.py'
@@ -40,9 +41,12 @@ class Workplace:
             'OMP_NUM_THREADS': '1',
             'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
         }
-        result = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
-        )
+        if command[0] == sys.executable and Path(command[1]).parent == ROOT / 'tools':
+            result = run_tool(Path(command[1]), command[2:], self.folder, environment, PATIENCE)
+        else:
+            result = subprocess.run(
+                command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+            )
         assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         return result
 

@@ -24,7 +24,8 @@ def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
         args: Arguments from a parser with :func:`add_config`.
         base: Replaces ``model.sa2va.base``.
     """
-    config = Config.fromfile(args.config)
+    # Formatted by yapf, its text takes seconds for a log and for every checkpoint.
+    config = Config.fromfile(args.config, format_python_code=False)
     try:
         apply_cfg_options(config, args.cfg_options)
         if base is not None:

@@ -1,6 +1,9 @@
 """Overrides take effect or are refused."""
 
+from argparse import Namespace
+
 import pytest
+from _config import read_config
 from mmengine.config import Config
 
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
@@ -65,3 +68,11 @@ def test_a_name_that_was_copied_into_place_is_refused(config):
 def test_a_position_outside_a_list_is_refused(config):
     with pytest.raises(ValueError, match=r"custom_hooks is a list of 5; '7' is not one of its positions"):
         apply_cfg_options(config, {'custom_hooks.7.momentum': 1.0})
+
+
+def test_the_text_of_a_config_is_not_formatted(monkeypatch):
+    """yapf takes seconds for it, and every checkpoint holds it."""
+    monkeypatch.setattr('mmengine.config.config.FormatCode', None)
+    config = read_config(Namespace(config='configs/mask_caption_sft_tiny.py', cfg_options={SAV: None}))
+    written = Config.fromstring(config.pretty_text, '.py')
+    assert written.train_dataloader.dataset.datasets.sav is None

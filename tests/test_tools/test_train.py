@@ -126,7 +126,7 @@ def test_a_checkpoint_that_is_not_there_is_named(workplace):
 
 def test_the_dry_run_trains_nothing_and_shows_what_would_run(workplace):
     result = workplace.call(sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--dry-run')
-    for text in ('optim_wrapper = dict(', 'text_hidden_fcs', 'LoRA', 'train_dataloader.dataset.datasets.sav'):
+    for text in ('optim_wrapper=dict(', 'text_hidden_fcs', 'LoRA', 'train_dataloader.dataset.datasets.sav'):
         assert text in result.stdout
     assert 'Everything is in place; nothing was trained.' in result.stdout
     assert not (workplace.folder / 'work_dirs').exists()

@@ -401,13 +401,15 @@ class Sa2VA(nn.Module):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Inside, the model is in eval mode."""
+        """Inside, the model is in eval mode; where it is already, its thousands of modules are let be."""
         was_training = self.training
-        self.eval()
+        if was_training:
+            self.eval()
         try:
             yield
         finally:
-            self.train(was_training)
+            if was_training:
+                self.train()
 
     @contextmanager
     def without_recomputation(self) -> Iterator[None]:
@@ -415,6 +417,7 @@ class Sa2VA(nn.Module):
         checkpointing, self.activation_checkpointing = self.activation_checkpointing, False
         try:
             with self.evaluating():
+                self._set_checkpointing(False)
                 yield
         finally:
             self.activation_checkpointing = checkpointing
