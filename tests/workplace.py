@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +62,10 @@ class Workplace:
         return self.call(*tool, *args, *shortened, check=check)
 
     def scalars(self, work_dir: str) -> list[dict]:
-        """Logged rows of the newest run in a work dir."""
+        """Logged rows of the newest run in a work dir, names without ``train/`` and ``val/``."""
         newest = sorted((self.folder / work_dir).glob('*/vis_data/scalars.json'))[-1]
-        return [json.loads(line) for line in newest.read_text().splitlines()]
+        rows = [json.loads(line) for line in newest.read_text().splitlines()]
+        return [{re.sub('^(train|val)/', '', name): row[name] for name in row} for row in rows]
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

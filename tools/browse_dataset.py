@@ -2,7 +2,8 @@
 
     python tools/browse_dataset.py configs/mask_caption_sft_4b.py --num 24 --out work_dirs/browse
 
-One PNG per dataset of the mix. Broken records are named. Where the format leaves the order of the
+One PNG per dataset of the mix, and more (NAME_2.png) where it would be higher than 4000 pixels. Broken
+records are named. Where the format leaves the order of the
 channels open (SA-V pairs), a warning says when skin looks blue.
 """
 
@@ -19,7 +20,7 @@ from projects.mask_caption_sft.datasets.formats.channel_order import mostly_swap
 from projects.mask_caption_sft.datasets.mix import build_dataset
 from projects.mask_caption_sft.datasets.seeding import numpy_seed
 from projects.mask_caption_sft.structures import BrokenRecord
-from projects.mask_caption_sft.visualization.region_picture import contact_sheet
+from projects.mask_caption_sft.visualization.region_picture import contact_sheets
 from projects.mask_caption_sft.visualization.sample_sheet import sample_strip
 
 
@@ -37,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def browse(name: str, dataset, num: int, seed: int, out: Path) -> None:
-    """One contact sheet; broken records are named instead."""
+    """Contact sheets; broken records are named instead."""
     rows = np.random.default_rng(seed).permutation(len(dataset))[:num]
     strips, evidence = [], []
     for row in rows.tolist():
@@ -50,22 +51,17 @@ def browse(name: str, dataset, num: int, seed: int, out: Path) -> None:
         pixels = sample.view1.g_pixel_values.permute(1, 2, 0).numpy()
         found = swap_evidence(pixels) if hasattr(dataset, 'channel_order') else None
         evidence += [] if found is None else [found]
-    if strips:
-        height = max(strip.height for strip in strips)
-        padded = [_padded(strip, height) for strip in strips]
-        Image.fromarray(contact_sheet(padded)).save(out / f'{name}.png')
-        print(f'{name}: {len(strips)} of {len(dataset):,} records in {out / name}.png')
+    paths = []
+    for number, sheet in enumerate(contact_sheets(strips), start=1):
+        paths.append(out / (f'{name}.png' if number == 1 else f'{name}_{number}.png'))
+        Image.fromarray(sheet).save(paths[-1])
+    if paths:
+        print(f'{name}: {len(strips)} of {len(dataset):,} records in {", ".join(map(str, paths))}')
     if mostly_swapped(evidence):
         print(
             f'warning: {name}: red and blue look exchanged, judging by skin. Look at {out / name}.png '
             'and set channel_order.'
         )
-
-
-def _padded(strip: Image.Image, height: int) -> Image.Image:
-    padded = Image.new('RGB', (strip.width, height))
-    padded.paste(strip)
-    return padded
 
 
 def main() -> None:

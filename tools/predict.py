@@ -7,12 +7,14 @@
 CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found automatically).
 Pixels become masks as in upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
 prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5. With --captions 8, seven
-more are sampled, and the one from which the model finds the mask best is printed.
+more are sampled, and the one from which the model finds the mask best is printed. An answer without [SEG]
+has no mask: it is printed, and the exit status is 1.
 """
 
 import _root  # noqa: F401
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import torch
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.base import read_image
+from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
 from projects.mask_caption_sft.sa2va.building import load_trained
 from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
@@ -49,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--output_dir', '--output-dir', type=Path, default=Path('predictions'))
     parser.add_argument('--base', help='the base of a checkpoint of ours, if it has moved')
     parser.add_argument('--teacher', action='store_true', help='the averaged weights of a checkpoint of ours')
-    parser.add_argument('--max-tiles', type=int, default=12)
+    parser.add_argument('--max-tiles', type=int, help="default: max_dynamic_patch of the model's config.json")
     parser.add_argument('--allow-empty-prompt', action='store_true',
                         help='as upstream: a mask smaller than a cell may mark none')  # fmt: skip
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -59,8 +62,10 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def encode(model: Sa2VA, image: Image.Image, max_tiles: int) -> ImageFeatures:
-    """Features of one image."""
+def encode(model: Sa2VA, image: Image.Image, max_tiles: int | None) -> ImageFeatures:
+    """Features of one image; by default in as many tiles as the model was trained for."""
+    if max_tiles is None:
+        max_tiles = model.config.get('max_dynamic_patch', PackRegions.MAX_TILES)
     tiles = tile_image(image, model.sizes.image_size, max_tiles).to(model.device)
     pixels = grounding_pixels(image, model.grounding_size).to(model.device)
     return model.encode_images(tiles, [len(tiles)], pixels[None])
@@ -91,13 +96,23 @@ def describe(
 
 
 def segment(model: Sa2VA, features: ImageFeatures, text: str, pixels: np.ndarray, out_dir: Path) -> str:
-    """Write every mask and its overlay; returns what the model said, and the files."""
+    """Write every mask and its overlay; returns what the model said, and the files.
+
+    Raises:
+        ValueError: The answer holds no ``[SEG]``.
+    """
     found = answer(model, features, segment_question(model, features, text))
+    if not len(found.mask_logits):
+        said = textwrap.shorten(found.text, 200)
+        raise ValueError(
+            f'the answer has no [SEG], so there is no mask: {said!r}. Ask for one thing that is in the image '
+            '("the left cat"); if every answer is like this, the checkpoint no longer segments.'
+        )
     out_dir.mkdir(parents=True, exist_ok=True)
     lines = [found.text]
     for number, logits in enumerate(found.mask_logits):
         mask = upsample_mask(logits, model.grounding_size, pixels.shape[:2]).cpu().numpy()
-        picture = overlay(pixels, mask, (255, 0, 200))
+        picture = overlay(pixels, mask)
         for name, content in (('mask', mask), ('overlay', picture)):
             path = out_dir / f'{name}_{number}.png'
             Image.fromarray(content).save(path)

@@ -26,7 +26,7 @@ ROWS = {
     'expression -> mask cIoU': 'ref_seg/cIoU',
     'expression -> mask mIoU': 'ref_seg/mIoU',
 }  # fmt: skip
-LOSSES = ('loss', 'loss_iou', 'loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_kl')
+LOSSES = ('loss', 'loss_best', 'loss_iou', 'loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_kl')
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from mmengine.hooks import (
 )
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 
+from projects.mask_caption_sft.engine.short_lines import ShortLines
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
@@ -41,7 +42,8 @@ default_hooks = dict(
         type=EarlyStoppingHook, monitor='mask_cycle/second_view_iou', rule='greater', patience=1000
     ),
 )
-log_processor = dict(by_epoch=False, window_size=10)
+# Everything is in the log file, scalars.json and TensorBoard, below train/ and val/; a line of it is printed.
+log_processor = dict(type=ShortLines, by_epoch=False, window_size=10)
 visualizer = dict(
     type=ForgivingVisualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)]
 )

@@ -56,6 +56,22 @@ def test_a_resumed_runs_rows_go_on_after_the_first(tmp_path):
     assert read_run(tmp_path).curve('loss') == ([10, 20], [1.0, 7.0])
 
 
+def test_names_below_train_and_val_are_the_same_values(tmp_path):
+    before = read_run(write_run(tmp_path / 'before', 0.5))
+    path = next(write_run(tmp_path / 'now', 0.5).rglob('scalars.json'))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    renamed = [
+        {
+            name if name == 'step' else f'{"train" if "loss" in row else "val"}/{name}': row[name]
+            for name in row
+        }
+        for row in rows
+    ]
+    path.write_text('\n'.join(map(json.dumps, renamed)))
+    now = read_run(tmp_path / 'now')
+    assert (now.train, now.val) == (before.train, before.val)
+
+
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'holds no \*/vis_data/scalars\.json. Train first'):
         read_run(tmp_path)

@@ -5,17 +5,26 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from ..checkpoints.training_file import read_checkpoint
+from .console import shorten_console
 from .loops import DrawTrainLoop
 from .start_plan import Start, StartRefusedError, plan_start
 from .work_dir import WorkDirTakenError, lock_work_dir, remove_leftovers
 
 
 class SafeRunner(Runner):
-    """A Runner that takes tensors and plain values from a checkpoint, and nothing that would be executed."""
+    """A Runner that takes tensors and plain values from a checkpoint, and nothing that would be executed.
+
+    It prints little; its log file has everything, see :mod:`console`.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """As the parent; long texts go to the log file alone."""
+        return shorten_console(super().build_logger(*args, **kwargs))
 
     def load_checkpoint(
         self, filename, map_location='cpu', strict=False, revise_keys=((r'^module\.', ''),)

@@ -12,7 +12,7 @@ from ..visualization.region_picture import contact_sheet, region_strip
 
 
 class SampleLogHook(Hook):
-    """Draws a few regions: image1 + mask1, the caption, image2 + mask'.
+    """Draws a few regions: image1 + mask1, the caption, image2 + its true mask + mask'.
 
     Regions of a training batch are drawn at an interval, as ``train_samples``, and the first regions
     of each validation, as ``samples``. MMEngine's Visualizer writes them to ``vis_data/vis_image``
@@ -70,4 +70,5 @@ def _draw(batch: RegionBatch, row: int, prediction: RegionPrediction):
     image1, image2 = (
         batch.g_pixel_values[int(index[row])] for index in (batch.image_index1, batch.image_index2)
     )
-    return region_strip(image1, prediction.mask1, image2, found, prediction.caption or '', iou)
+    masks = prediction.mask1, image2, prediction.mask2, found
+    return region_strip(image1, *masks, prediction.caption or '', iou)

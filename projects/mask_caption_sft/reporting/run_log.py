@@ -50,6 +50,8 @@ class RunLog:
 def read_run(work_dir: str | Path) -> RunLog:
     """All ``*/vis_data/scalars.json`` of a work dir, oldest first.
 
+    Names begin with ``train/`` or ``val/`` there; runs of before that did so are read too.
+
     Raises:
         FileNotFoundError: There is none.
     """
@@ -60,8 +62,10 @@ def read_run(work_dir: str | Path) -> RunLog:
     for path in files:
         for line in path.read_text().splitlines():
             row = json.loads(line)
-            is_val = not any(name in row for name in ('loss', 'lr'))
-            (log.val if is_val else log.train)[int(row['step'])] = row
+            is_val = not any(name in row for name in ('loss', 'lr', 'train/loss', 'train/lr'))
+            prefix = 'val/' if is_val else 'train/'
+            values = {name.removeprefix(prefix): value for name, value in row.items()}
+            (log.val if is_val else log.train)[int(row['step'])] = values
     return log
 
 

@@ -36,7 +36,7 @@ def tiny_config(vocab_size: int, sizes: dict[str, Any] | None = None) -> dict[st
         'downsample_ratio': 0.5,
         'dynamic_image_size': True,
         'force_image_size': size['image_size'],
-        'max_dynamic_patch': 12,
+        'max_dynamic_patch': 1,  # every image of the tiny world is one tile, in training too
         'min_dynamic_patch': 1,
         'ps_version': 'v2',
         'select_layer': -1,

@@ -7,25 +7,29 @@ from torch import Tensor
 
 from ..datasets.tiling import IMAGENET_MEAN, IMAGENET_STD
 from ..structures import RegionSample, View
-from .region_picture import overlay
+from .outlines import CASING, TRUE
+from .region_picture import overlay, resized
 
-_CELL, _MASK = (255, 220, 0), (255, 0, 200)
+#: Rows of a strip; an image may hold a hundred regions.
+MAX_ROWS = 6
 
 
 def sample_strip(sample: RegionSample, side: int = 224) -> Image.Image:
-    """All regions of a sample, one row each.
+    """The first regions of a sample, one row each.
 
     Columns: the ViT's thumbnail with the marked prompt cells; view 1 and view 2 as the grounding
-    encoder gets them, with the masks; below, the name and the text.
+    encoder gets them, with the masks; below, the name and the text. Of more than six regions, the last row
+    says how many are left out.
 
     Args:
         sample: A sample from ``PackRegions``.
         side: Side of each picture, in pixels.
     """
     row_height = side + 18
-    strip = Image.new('RGB', (3 * side + 16, row_height * len(sample)), (24, 24, 28))
+    shown, rest = sample.expressions[:MAX_ROWS], len(sample) - MAX_ROWS
+    strip = Image.new('RGB', (3 * side + 16, row_height * len(shown)), (24, 24, 28))
     canvas = ImageDraw.Draw(strip)
-    for row, expression in enumerate(sample.expressions):
+    for row, expression in enumerate(shown):
         pictures = (
             _thumbnail(sample.view1, row, side),
             _grounding(sample.view1, row, side),
@@ -37,6 +41,8 @@ def sample_strip(sample: RegionSample, side: int = 224) -> Image.Image:
         areas = [float(view.masks[row].float().mean()) for view in (sample.view1, sample.view2)]
         numbers = f'cells {cells}  areas {areas[0]:.2%} {areas[1]:.2%}'
         text = f'{sample.dataset}  {expression or "(no text)"}  {numbers}'
+        if rest > 0 and row + 1 == len(shown):
+            text = f'(and {rest} regions more)  {text}'
         canvas.text((4, row * row_height + side + 3), text, fill=(240, 240, 240))
     return strip
 
@@ -50,14 +56,15 @@ def _thumbnail(view: View, row: int, side: int) -> Image.Image:
     grid = view.visual_prompts[row]
     cell = side / grid.shape[0]
     for y, x in grid.nonzero().tolist():
-        canvas.rectangle([x * cell, y * cell, (x + 1) * cell - 1, (y + 1) * cell - 1], outline=_CELL)
+        frame = [x * cell, y * cell, (x + 1) * cell - 1, (y + 1) * cell - 1]
+        canvas.rectangle(frame, outline=CASING, width=2)
+        canvas.rectangle(frame, outline=TRUE)
     return picture
 
 
 def _grounding(view: View, row: int, side: int) -> Image.Image:
     pixels = np.asarray(_image(view.g_pixel_values).resize((side, side)))
-    mask = Image.fromarray(view.masks[row].numpy()).resize((side, side), Image.Resampling.NEAREST)
-    return Image.fromarray(overlay(pixels, np.asarray(mask), _MASK))
+    return Image.fromarray(overlay(pixels, resized(view.masks[row].numpy(), side), TRUE))
 
 
 def _image(pixels: Tensor) -> Image.Image:

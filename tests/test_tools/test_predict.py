@@ -1,0 +1,55 @@
+"""Predictions in this process; tests/test_tools/test_checkpoints.py runs the tool on a run's files."""
+
+import sys
+from contextlib import suppress
+
+import predict
+import pytest
+from PIL import Image
+
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
+from tests.tiny_base import cannot_write_seg, tiny_base, write_images
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    """The upper half of a drawn image as ``scene.png``; runs the tool on it."""
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / 'world', num_images=1)
+    drawn = next((tmp_path / 'world').rglob('*.jpg'))
+    image = Image.open(drawn)
+    image.crop((0, 0, image.width, image.height // 2)).save('scene.png')
+
+    def run(*args: str) -> None:
+        argv = ['predict.py', '--checkpoint', str(TRAINED_BASE), '--image', 'scene.png', '--device', 'cpu']
+        monkeypatch.setattr(sys, 'argv', [*argv, *args])
+        predict.main()
+
+    return run
+
+
+def test_the_tiny_base_segments_without_being_told_its_number_of_tiles(scene, tmp_path, capsys):
+    scene('--text', 'the red thing')
+    assert capsys.readouterr().out.startswith('Sure, [SEG].')
+    assert (tmp_path / 'predictions' / 'mask_0.png').is_file()
+
+
+@pytest.mark.parametrize(('args', 'tiles'), [((), 1), (('--max-tiles', '12'), 11)])
+def test_an_image_has_as_many_tiles_as_the_base_was_trained_for_or_as_asked(scene, monkeypatch, args, tiles):
+    seen = []
+    monkeypatch.setattr(predict, 'tile_image', lambda *given: seen.append(len(cut(*given))) or cut(*given))
+    with suppress(SystemExit):  # tiles that it has never seen make the tiny base babble
+        scene('--text', 'the red thing', *args)
+    assert seen == [tiles]
+
+
+def test_an_answer_without_seg_is_an_error_that_quotes_it(scene, tmp_path, monkeypatch):
+    silent = cannot_write_seg(tiny_base())
+    monkeypatch.setattr(predict, 'load_trained', lambda *args, **kwargs: silent)
+    monkeypatch.setattr(predict, 'answer', lambda *args: ask(*args, max_new_tokens=12))
+    with pytest.raises(SystemExit, match=r"error: the answer has no \[SEG\], so there is no mask: 'Sure"):
+        scene('--text', 'the red thing')
+    assert not list((tmp_path / 'predictions').glob('*.png'))
+
+
+cut, ask = predict.tile_image, predict.answer
