@@ -20,9 +20,9 @@ os.environ['OMP_NUM_THREADS'] = '1'
 import train
 
 from projects.mask_caption_sft.chaos.campaign import Campaign
-from projects.mask_caption_sft.chaos.faults import FAULTS
+from projects.mask_caption_sft.chaos.faults import FAULTS, LONG, LONG_UPDATES, SHORT_UPDATES
 from projects.mask_caption_sft.chaos.outcome import Outcome, table
-from projects.mask_caption_sft.chaos.quick_start import leave_out_ceremony
+from projects.mask_caption_sft.chaos.quick_start import import_ahead, leave_out_ceremony
 from projects.mask_caption_sft.chaos.training import Training, write_place
 
 
@@ -39,8 +39,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--updates', type=int, default=16, help='length of each training; a multiple of 4')
     parser.add_argument('--only', nargs='+', choices=FAULTS, metavar='FAULT', help=', '.join(FAULTS))
     args = parser.parse_args()
-    if args.updates < 16 or args.updates % 4:
-        parser.error(f'--updates {args.updates} does not suit all faults: give a multiple of 4 from 16 on')
+    needed = LONG_UPDATES if set(args.only or FAULTS) & set(LONG) else SHORT_UPDATES
+    if args.updates < needed or args.updates % 4:
+        parser.error(f'--updates {args.updates} is not enough, or no multiple of 4: give {needed} or more')
     if args.work_dir.exists() and any(args.work_dir.iterdir()):
         parser.error(f'--work-dir {args.work_dir} is not empty')
     return args
@@ -56,6 +57,7 @@ def main() -> None:
         place=folder / 'place', updates=args.updates, processes=args.processes,
     )  # fmt: skip
     leave_out_ceremony()
+    import_ahead(training.config)
     campaign = Campaign(training, folder, args.seed, args.kills)
     outcomes: list[Outcome] = []
     for name in args.only or FAULTS:

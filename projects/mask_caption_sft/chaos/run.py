@@ -61,7 +61,7 @@ class Run:
     """One start of the training, each rank a process forked from this one, which has everything imported.
 
     That saves the time in which Python imports all of it. From ``main`` on it is what a process does that
-    the shell has started, but for :func:`leave_out_ceremony`.
+    the shell has started, but for what ``quick_start`` leaves out.
 
     Args:
         training: What is run.
@@ -132,6 +132,7 @@ def _work(
     with log.open('a') as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    sys.stdout = sys.stderr = open(1, 'w', buffering=1, closefd=False)  # noqa: SIM115 - as long as the process
     os.environ.update(environment)
     os.chdir(training.place)
     sys.argv = argv

@@ -17,8 +17,8 @@ ADVICE = {
     'shuffled': (
         "Captions of other regions find a region nearly as well as its own (IoU {value:.3f} against "
         '{own:.3f}): captions say what is true of all regions, or the segmenter hears few words. Draw a '
-        'larger share of human expressions (train_dataloader.dataset.datasets.refcoco.weight), and ask more of a '
-        'caption before it is taught (model.objectives.best_of_k.margin_iou).'
+        'larger share of human expressions (train_dataloader.dataset.datasets.refcoco.weight), and ask '
+        'more of a caption before it is taught (model.objectives.best_of_k.margin_iou).'
     ),
     'blank': (
         'Without a caption regions are found nearly as well (IoU {value:.3f} against {own:.3f}): the '

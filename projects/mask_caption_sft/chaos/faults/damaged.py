@@ -8,15 +8,17 @@ from ..damage import OF_THE_FILE, OF_THE_POINTER
 from ..outcome import Outcome
 from ..training import ITERS_PER_UPDATE, SAVE_INTERVAL
 
-
-def newest_checkpoint(campaign: Campaign) -> list[Outcome]:
-    """In a work dir that has been moved: back to the newest one that is whole."""
-    return [_damaged(campaign, damage, is_lost=True) for damage in OF_THE_FILE] + [
-        _damaged(campaign, damage, is_lost=False) for damage in OF_THE_POINTER
-    ]
+WAYS = OF_THE_FILE + OF_THE_POINTER
 
 
-def _damaged(campaign: Campaign, damage: Callable[[Path], None], is_lost: bool) -> Outcome:
+def newest_checkpoint(campaign: Campaign, damage: Callable[[Path], None]) -> list[Outcome]:
+    """In a work dir that has been moved: back to the newest one that is whole.
+
+    Args:
+        campaign: See there.
+        damage: One of ``WAYS``.
+    """
+    is_lost = damage in OF_THE_FILE
     reference, last = campaign.reference(), campaign.training.updates - SAVE_INTERVAL
     ordeal = campaign.ordeal(damage.__name__, at=(last - SAVE_INTERVAL, last))
     damage(newest(ordeal.work_dir))
@@ -25,4 +27,4 @@ def _damaged(campaign: Campaign, damage: Callable[[Path], None], is_lost: bool) 
     name = damage.__name__.replace('_', ' ')
     fault = f'newest checkpoint {name}' if is_lost else name
     allowed = SAVE_INTERVAL if is_lost else 0
-    return campaign.judge(fault, 1, [ordeal], ordeal.complete(reference, '--resume'), allowed)
+    return [campaign.judge(fault, 1, [ordeal], ordeal.complete(reference, '--resume'), allowed)]
