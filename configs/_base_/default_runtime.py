@@ -10,6 +10,7 @@ from mmengine.hooks import (
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 
 from projects.mask_caption_sft.engine.short_lines import ShortLines
+from projects.mask_caption_sft.hooks.cheat_watch_hook import CheatWatchHook
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
@@ -37,6 +38,17 @@ default_hooks = dict(
         rule='greater',
     ),
     stop_signal=dict(type=StopSignalHook),
+    # Warns once per sign. stop=['shuffled', 'blank'], for one, also ends the run there.
+    cheat_watch=dict(
+        type=CheatWatchHook,
+        shuffled_ratio=0.8,
+        blank_ratio=0.8,
+        top_caption_share=0.8,
+        shrunk_ratio=0.5,
+        cut_ratio=0.5,
+        window=20,
+        stop=[],
+    ),
     # Off unless `patience`, in validations without a better score, is lowered.
     early_stopping=dict(
         type=EarlyStoppingHook, monitor='mask_cycle/second_view_iou', rule='greater', patience=1000

@@ -6,7 +6,7 @@ import torch
 from projects.mask_caption_sft.loop.objectives import BestOfK
 from projects.mask_caption_sft.losses import caption_loss
 from projects.mask_caption_sft.sa2va.questions import Questions
-from tests.miniature import miniature_batch, miniature_model
+from tests.miniature import miniature_batch, miniature_model, objectives
 from tests.scripted_loop import scripted
 
 WITHOUT_TEXT = [None, None]
@@ -91,3 +91,11 @@ def test_without_an_objective_that_compares_captions_only_the_greedy_one_is_writ
     model.objectives['best'] = BestOfK()
     model.loss(miniature_batch(WITHOUT_TEXT))
     assert asked == [1, 4]
+
+
+def test_a_pixel_that_is_not_finite_ends_in_the_loss_and_not_in_the_draw_of_captions():
+    """``multinomial`` raised, which ended the run; the guard refuses an update by its loss."""
+    model, batch = miniature_model(num_captions=2, objectives=objectives(best=BestOfK())), miniature_batch()
+    batch.pixel_values[0] = torch.nan
+    total, _ = model.parse_losses(model.loss(batch))
+    assert not torch.isfinite(total)

@@ -119,6 +119,21 @@ def test_settings_of_sampling_that_mean_nothing_are_refused(wrong):
         Sampling(**wrong)
 
 
+def test_broken_numbers_are_drawn_from_without_an_error_and_change_no_other_row():
+    logits = torch.randn(4, 9)
+    logits[:, 5] = -torch.inf
+    torch.manual_seed(1)
+    whole = Sampling().draw(logits)
+    logits[1], logits[2, 0] = torch.nan, torch.inf
+    logits[1:3, 5] = -torch.inf
+    torch.manual_seed(1)
+    drawn = Sampling().draw(logits)
+    assert drawn[[0, 3]].tolist() == whole[[0, 3]].tolist()
+    assert drawn[2] == 0
+    many = Sampling().draw(logits[1].expand(500, -1))
+    assert set(many.tolist()) == set(range(9)) - {5}
+
+
 def test_attempts_at_special_tokens_count_up_to_the_step_that_ended_the_caption():
     choose = _Choice(Sampling(), torch.tensor([5]))
     favourites = [(5, 5), (1, 5), (5, 5)]

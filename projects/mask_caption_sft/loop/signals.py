@@ -83,8 +83,9 @@ def caption_statistics(captions: Captions) -> dict[str, Tensor]:
 
     Returns:
         ``[N]`` values by name: ``caption_len`` in tokens; ``distinct_1`` and ``distinct_2``, distinct
-        word n-grams over all word n-grams; ``top_caption_share``; ``banned_rate``, the share
-        of steps at which a special token was the favourite; ``cut_ratio``, captions without an end.
+        word n-grams over all word n-grams; ``top_caption_share``, where there are two captions or more;
+        ``banned_rate``, the share of steps at which a special token was the favourite; ``cut_ratio``,
+        captions without an end.
     """
     lengths = captions.in_caption.sum(1)
     steps = lengths.sum() + len(captions)  # the end of turn is a step too
@@ -92,8 +93,9 @@ def caption_statistics(captions: Captions) -> dict[str, Tensor]:
     batch = {
         'distinct_1': distinct_ratio(captions.texts, 1),
         'distinct_2': distinct_ratio(captions.texts, 2),
-        'top_caption_share': top / len(captions),
         'banned_rate': captions.num_banned.sum().item() / steps.item(),
     }
+    if len(captions) > 1:  # of one caption it is always 1
+        batch['top_caption_share'] = top / len(captions)
     statistics = {name: torch.tensor([value]) for name, value in batch.items()}
     return statistics | {'caption_len': lengths, 'cut_ratio': ~captions.has_ended}

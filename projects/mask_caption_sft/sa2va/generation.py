@@ -37,12 +37,17 @@ class Sampling:
             )
 
     def draw(self, logits: Tensor) -> Tensor:
-        """One token ``[...]`` from each distribution of ``[..., V]`` logits; -inf is never drawn."""
+        """One token ``[...]`` from each distribution of ``[..., V]`` logits; -inf is never drawn.
+
+        NaN is taken for 0: a run goes on until its loss is NaN too, and the update is refused.
+        ``multinomial`` raises, which would end the run.
+        """
         rows = logits.flatten(0, -2)
         if not len(rows):
             return torch.zeros(logits.shape[:-1], dtype=torch.long, device=logits.device)
         written: Any = rows.new_zeros(len(rows), 0, dtype=torch.long)  # the warpers do not look at it
-        shaped = self._warpers()(written, rows)
+        largest = torch.finfo(rows.dtype).max
+        shaped = self._warpers()(written, rows.nan_to_num(nan=0.0, posinf=largest, neginf=-torch.inf))
         return shaped.softmax(-1).multinomial(1).view(logits.shape[:-1])
 
     def _warpers(self) -> Any:
