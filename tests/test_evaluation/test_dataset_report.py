@@ -1,6 +1,7 @@
 """What ``verify_datasets`` finds in records, beside the faults that test_corruption makes."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_sizes_regions_and_areas_are_those_of_the_records(tmp_path):
         np.quantile(areas, [0, 0.05, 0.5, 0.95, 1]), abs=1e-5
     )
     shapes = [sample.view1.image.shape for sample in samples]
-    assert summary['sizes'] == {f'{width} x {height}': 1 for height, width, _ in shapes}
+    assert summary['sizes'] == Counter(f'{width} x {height}' for height, width, _ in shapes)
 
 
 def test_a_pair_with_one_hidden_object_is_an_empty_mask(tmp_path):
