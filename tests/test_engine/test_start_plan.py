@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from projects.mask_caption_sft.chaos.damage import OF_THE_FILE, cut, flipped, missing
 from projects.mask_caption_sft.checkpoints.integrity import check_whole
 from projects.mask_caption_sft.engine.start_plan import StartRefusedError, plan_start
 from tests.small_run import small_run
@@ -29,31 +30,7 @@ def plan(folder, resume=True, source=None, start_over=False):
     return plan_start(folder, resume, source and str(source), start_over, '2026_01_01')
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def empty(path):
-    path.write_bytes(b'')
-
-
-def missing(path):
-    path.unlink()
-
-
-def flipped(path):
-    """One bit of one weight is another than it was written."""
-    raw = torch.load(path, weights_only=True)['state_dict']['student.weight'].numpy().tobytes()
-    content = bytearray(path.read_bytes())
-    content[content.index(raw)] ^= 1
-    path.write_bytes(content)
-
-
-def another_file(path):
-    torch.save({'a': torch.zeros(3)}, path)
-
-
-@pytest.mark.parametrize('damage', [cut, empty, missing, flipped, another_file])
+@pytest.mark.parametrize('damage', OF_THE_FILE)
 @pytest.mark.parametrize('pointer', ['kept', 'empty', 'gone'])
 def test_a_damaged_newest_checkpoint_is_passed_over_whatever_the_pointer_says(run, damage, pointer):
     damage(run / 'iter_6.pth')
