@@ -1,20 +1,41 @@
 """The config and its overrides, in the form in which every tool takes them."""
 
 import argparse
+import difflib
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
 from projects.mask_caption_sft.engine.base_sizes import follow_base
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
+from projects.mask_caption_sft.engine.failures import in_one_line
 from projects.mask_caption_sft.engine.launch import check_base_dtype
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """``CONFIG`` and ``--cfg-options``."""
     parser.add_argument('config', help='Python config file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE')
+
+
+class KeyValues(DictAction):
+    """MMEngine's ``DictAction``, which names what it cannot read."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Read KEY=VALUE, or exit with a message."""
+        for given in values:
+            if given.find('=') < 1:
+                sys.exit(
+                    f'error: --cfg-options {given!r} is not KEY=VALUE. Write it without spaces around "=".'
+                )
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:  # of brackets
+            given = ' '.join(values)
+            sys.exit(f'error: --cfg-options {given}: {error}. Close every bracket; quote the value.')
 
 
 def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
@@ -24,8 +45,7 @@ def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
         args: Arguments from a parser with :func:`add_config`.
         base: Replaces ``model.sa2va.base``.
     """
-    # Formatted by yapf, its text takes seconds for a log and for every checkpoint.
-    config = Config.fromfile(args.config, format_python_code=False)
+    config = load_file(args.config)
     try:
         apply_cfg_options(config, args.cfg_options)
         if base is not None:
@@ -34,6 +54,32 @@ def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
     except ValueError as error:
         sys.exit(f'error: {error}')
     return config
+
+
+def load_file(path: str) -> Config:
+    """The config in a file; exits with a message if it cannot be read."""
+    if not Path(path).is_file():
+        folders = [Path(path).parent, Path('configs')]
+        there = [str(found) for folder in folders if folder.is_dir() for found in folder.glob('*.py')]
+        near = difflib.get_close_matches(path, there, n=1, cutoff=0.4)
+        hint = f'Did you mean {near[0]}?' if near else 'Give the path of a config file, configs/... for one.'
+        sys.exit(f'error: config {path} {"is a folder" if Path(path).is_dir() else "does not exist"}. {hint}')
+    try:
+        # Formatted by yapf, its text takes seconds for a log and for every checkpoint.
+        return Config.fromfile(path, format_python_code=False)
+    except Exception as error:  # a config is code: anything may go wrong in it
+        sys.exit(f'error: {in_one_line(error, f"Reading {path}")}. Correct the config.')
+
+
+def chosen_names(given: Sequence[str] | None, names: Iterable[str], what: str = '--only') -> list[str]:
+    """The names that were asked for, or all of them; exits with a message for one that there is not."""
+    there = list(names)
+    for name in given or ():
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1, cutoff=0.0)
+            hint = f'Did you mean {near[0]}? ' if near else ''
+            sys.exit(f'error: {what} {name} names no dataset. {hint}There are: {", ".join(there) or "none"}.')
+    return list(given or there)
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

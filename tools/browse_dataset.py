@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _config import add_config, read_config
+from _config import add_config, chosen_names, read_config
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.formats.channel_order import mostly_swapped, swap_evidence
@@ -70,8 +70,9 @@ def main() -> None:
     datasets = (config.val_dataloader if args.val else config.train_dataloader).dataset.datasets
     args.out.mkdir(parents=True, exist_ok=True)
     failed = False
+    chosen = chosen_names(args.only, (name for name, declared in datasets.items() if declared is not None))
     for name, declared in datasets.items():
-        if declared is None or (args.only and name not in args.only):
+        if name not in chosen:
             continue
         try:
             dataset = build_dataset(name, declared)

@@ -4,8 +4,13 @@
 # MAX_RESTARTS=3: after a crash all processes start again, up to three times, from the newest checkpoint.
 # SIGTERM, SIGUSR1 or SIGINT to this script: the run saves at its next update and the script ends with 75.
 set -euo pipefail
-CONFIG=$1
-GPUS=$2
+CONFIG=${1:-} GPUS=${2:-}
+if [ ! -f "$CONFIG" ] || ! [[ "$GPUS" =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: CONFIG has to be a file and GPUS a number of at least 1, given: '$CONFIG' '$GPUS'." \
+        "Usage: bash tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]" >&2
+    exit 2
+fi
+python "$(dirname "$0")/_root.py"
 MAX_RESTARTS=${MAX_RESTARTS:-0}
 # More threads than cores make two processes on two cores 20 times slower.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( $(nproc) / GPUS > 0 ? $(nproc) / GPUS : 1 ))}

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Trains through Slurm: GPUS=16 bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
 set -euo pipefail
-PARTITION=$1
-JOB_NAME=$2
-CONFIG=$3
+PARTITION=${1:-} JOB_NAME=${2:-} CONFIG=${3:-}
+if [ -z "$JOB_NAME" ] || [ ! -f "$CONFIG" ]; then
+    echo "error: CONFIG has to be a file, given: '$CONFIG'." \
+        "Usage: GPUS=16 bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2
+    exit 2
+fi
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 CPUS_PER_TASK=${CPUS_PER_TASK:-8}

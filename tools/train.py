@@ -1,7 +1,11 @@
 """Trains what a config declares.
 
-python tools/train.py configs/mask_caption_sft_tiny.py
-bash tools/dist_train.sh configs/mask_caption_sft_4b.py 8
+    python tools/train.py configs/mask_caption_sft_tiny.py
+    python tools/train.py configs/mask_caption_sft_tiny.py --dry-run
+    python tools/train.py configs/mask_caption_sft_tiny.py --diff configs/mask_caption_sft_tiny_selection.py
+    bash tools/dist_train.sh configs/mask_caption_sft_4b.py 8
+
+--dry-run checks everything and does once what the run will do: an update, a short validation, a checkpoint.
 """
 
 import _root  # noqa: F401
@@ -14,14 +18,17 @@ from _config import add_config, read_config
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
+from projects.mask_caption_sft.checkpoints.integrity import resumable
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
-from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
-from projects.mask_caption_sft.engine.monitored import check_monitored
-from projects.mask_caption_sft.engine.schedules import check_schedules
+from projects.mask_caption_sft.engine.failures import in_one_line
+from projects.mask_caption_sft.engine.flat_config import config_diff, print_config
+from projects.mask_caption_sft.engine.launch import prepare_distributed
+from projects.mask_caption_sft.engine.settings import config_problems
 from projects.mask_caption_sft.engine.start_plan import StartRefusedError
-from projects.mask_caption_sft.engine.training_runner import TrainingRunner
+from projects.mask_caption_sft.engine.training_runner import TrainingRunner, checkpoint_dir
+from projects.mask_caption_sft.engine.work_dir import writable
 from projects.mask_caption_sft.hooks.cost_report_hook import CostReportHook, out_of_memory_advice
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 
@@ -39,7 +46,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--start-over', action='store_true', help="move the work dir's checkpoints aside")
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--dry-run', action='store_true', help='build and check everything, then stop')
+    parser.add_argument('--dry-run', action='store_true', help='do everything once, then stop; saves nothing')
+    parser.add_argument(
+        '--print-config', action='store_true', help='print every setting, KEY=VALUE, and stop'
+    )
+    parser.add_argument('--diff', metavar='CONFIG', help='print what CONFIG sets otherwise, and stop')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -49,6 +60,8 @@ def load_config(args: argparse.Namespace) -> Config:
     config = read_config(args)
     config.launcher = args.launcher
     resumed = args.resume if args.resume and Path(args.resume).is_dir() else None
+    if resumed and not resumable(checkpoint_dir(config, resumed)):  # it is no work dir: leave it as it is
+        sys.exit(f'error: {resumed} holds no checkpoint to resume (iter_*.pth). Is the path right?')
     config.work_dir = (
         args.work_dir or resumed or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     )
@@ -64,29 +77,39 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def main() -> None:
     args = parse_args()
+    if args.diff:
+        other = read_config(argparse.Namespace(config=args.diff, cfg_options={}))
+        print(config_diff(read_config(args), other))
+        return
     config = load_config(args)
+    if args.print_config:
+        print(print_config(config))
+        return
     allow_checkpoint_globals()
-    if args.dry_run:
-        from projects.mask_caption_sft.engine.dry_run import dry_run
-
-        sys.exit(dry_run(config))
+    if not args.dry_run and (problems := config_problems(config)):
+        sys.exit('\n'.join(f'error: {problem}' for problem in problems))
     try:
-        check_schedules(config.get('param_scheduler'))
-        check_amp(config)
-        check_base_dtype(config, trains=True)
-        check_monitored(config)
-    except (OSError, ValueError) as error:
+        prepare_distributed(config)
+    except ValueError as error:
         sys.exit(f'error: {error}')
-    prepare_distributed(config)
+    if args.dry_run:
+        from projects.mask_caption_sft.preflight.preflight import preflight
+
+        sys.exit(preflight(config))
     train(config)
 
 
 def train(config: Config) -> None:
-    """Build and run; exits with a message where a prompt cannot fit or memory does not suffice."""
+    """Build and run; exits with a message where something cannot be built or memory does not suffice."""
     try:
-        runner = TrainingRunner.from_cfg(config)
+        with writable(config.work_dir):
+            runner = TrainingRunner.from_cfg(config)
+            # What it will ask for first, here: a data folder that is missing needs no traceback.
+            runner.build_loops()
     except StartRefusedError as error:
         sys.exit(f'error: {error}')
+    except (OSError, ValueError, TypeError) as error:
+        sys.exit(f'error: {in_one_line(error, "Starting the run")}. --dry-run checks every part.')
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if isinstance(model, MaskCaptionSFT) and (problems := context_problems(config, model.student)):
         sys.exit(f'error: {problems[0]}')

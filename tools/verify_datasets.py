@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _config import add_config, read_config
+from _config import add_config, chosen_names, read_config
 
 from projects.mask_caption_sft.datasets.packs.convert import whole_dataset
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
@@ -47,8 +47,9 @@ def main() -> None:
     args = parse_args()
     datasets = read_config(args).train_dataloader.dataset.datasets
     summaries, missing = {}, []
+    chosen = chosen_names(args.only, (name for name, declared in datasets.items() if declared is not None))
     for name, declared in datasets.items():
-        if declared is None or (args.only and name not in args.only):
+        if name not in chosen:
             continue
         try:
             dataset = whole_dataset(name, declared)

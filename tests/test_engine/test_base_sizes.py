@@ -12,7 +12,8 @@ from mmengine.config import Config
 
 from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.engine.base_sizes import follow_base, packers
-from projects.mask_caption_sft.engine.dry_run import dry_run
+from projects.mask_caption_sft.preflight import preflight as preflight_module
+from projects.mask_caption_sft.preflight.rehearsal import RehearsalRunner
 from projects.mask_caption_sft.sa2va.architecture import build_grounding_encoder
 from projects.mask_caption_sft.sa2va.base_sizes import BaseSizes, base_sizes
 from projects.mask_caption_sft.sa2va.meta import SA2VA_4B
@@ -170,11 +171,19 @@ def test_an_image_size_that_does_not_divide_is_refused(size):
         base_sizes(tiny_config(421, SIZES | {'image_size': size}))
 
 
+@pytest.fixture
+def _no_steps(monkeypatch):
+    """A dry run builds everything and trains nothing."""
+    monkeypatch.setattr(RehearsalRunner, 'train', lambda self: None)
+    for name in ('measured_lines', 'disk_lines', 'estimated_lines'):
+        monkeypatch.setattr(preflight_module, name, lambda *args: [])
+
+
 def dry_run_output(config, capsys) -> str:
     config.train_dataloader.dataset.datasets = {}
-    config.val_dataloader = None
+    config.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
     follow_base(config)
-    status = dry_run(config)
+    status = preflight_module.preflight(config)
     output = capsys.readouterr().out
     assert status == ('problem(s)' in output)
     return output.split('nothing was trained')[-1]
@@ -182,20 +191,24 @@ def dry_run_output(config, capsys) -> str:
 
 def dry(base, **pipeline) -> Config:
     config = tiny(base)
+    config.work_dir = str(Path(base).parent / 'never_kept')
     config.test_dataloader.dataset.datasets.sa1b_val.pipeline[-1].update(**pipeline)
     return config
 
 
+@pytest.mark.usefixtures('_no_steps')
 def test_the_dry_run_has_nothing_against_the_tiny_config(base, capsys):
     assert dry_run_output(dry(base), capsys) == '.\n'
 
 
+@pytest.mark.usefixtures('_no_steps')
 def test_the_dry_run_finds_a_grounding_size_that_sam_2_cannot_divide(base, capsys):
     output = dry_run_output(dry(change(base, grounding_size=144)), capsys)
     assert "a grounding size of 144 cannot be divided into SAM 2's windows" in output
     assert f"model.sa2va.base='{base}'" in output
 
 
+@pytest.mark.usefixtures('_no_steps')
 def test_the_dry_run_finds_more_tiles_than_the_context_holds(base, capsys):
     change(base, llm_config=dict(max_position_embeddings=300))
     assert dry_run_output(dry(base, max_tiles=2), capsys) == '.\n'
@@ -205,6 +218,7 @@ def test_the_dry_run_finds_more_tiles_than_the_context_holds(base, capsys):
     assert "(252 of the image) and model.max_caption_len=10 exceed the model's context of 300" in output
 
 
+@pytest.mark.usefixtures('_no_steps')
 def test_the_dry_run_finds_a_template_that_there_is_not_with_and_without_the_base(base, capsys):
     for place in (base, 'nowhere'):
         config = dry(place)
@@ -212,6 +226,7 @@ def test_the_dry_run_finds_a_template_that_there_is_not_with_and_without_the_bas
         assert "'phi9_chat' is unknown" in dry_run_output(config, capsys)
 
 
+@pytest.mark.usefixtures('_no_steps')
 def test_the_dry_run_finds_a_schedule_that_states_two_things(base, capsys):
     config = dry(base)
     config.param_scheduler[1].update(end=600)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from projects.mask_caption_sft.engine.dry_run import dry_run
 from projects.mask_caption_sft.engine.launch import check_amp, check_base_dtype, prepare_distributed
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
+from projects.mask_caption_sft.preflight.preflight import preflight
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, write_base
 from tests.miniature import SIZES, bfloat16_base
 
@@ -76,11 +76,11 @@ def test_a_base_that_is_not_there_or_is_in_float32_is_no_error_here(tmp_path):
     check_base_dtype(config, trains=True)
 
 
-def test_the_dry_run_says_it_once(capsys):
+def test_the_dry_run_says_it_once(capsys, tmp_path):
     config = config_over('mask_caption_sft_tiny', base_dtype='released')
     config.model.update(predict_dtype='bfloat16')
-    config.update(train_dataloader=None, val_dataloader=None)
-    assert dry_run(config) == 1
+    config.update(train_dataloader=None, val_dataloader=None, work_dir=str(tmp_path))
+    assert preflight(config) == 1
     printed = capsys.readouterr().out
     assert printed.count('which needs bf16 autocast') == 1
     assert '1 problem(s)' in printed
@@ -92,6 +92,7 @@ def test_without_a_gpu_processes_talk_through_gloo_with_the_time_out_of_the_conf
     monkeypatch.setattr(
         torch.distributed, 'init_process_group', lambda name, timeout: started.append((name, timeout))
     )
+    monkeypatch.setenv('RANK', '0')
     env_cfg = Config.fromfile('configs/mask_caption_sft_4b.py').env_cfg
     wrapper = dict(type='MMDistributedDataParallel')
     config = Config(dict(launcher='pytorch', model_wrapper_cfg=wrapper, env_cfg=env_cfg))
@@ -100,10 +101,17 @@ def test_without_a_gpu_processes_talk_through_gloo_with_the_time_out_of_the_conf
     assert config.model_wrapper_cfg.device_ids is None
 
 
+def test_a_process_that_no_launcher_has_started_is_told_how(monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(ValueError, match=r'not started by torchrun\. Start the run with bash'):
+        prepare_distributed(Config(dict(launcher='pytorch')))
+
+
 @pytest.mark.parametrize(('launcher', 'has_gpu'), [('none', False), ('pytorch', True)])
 def test_mmengine_is_left_alone_where_it_can_do_it(monkeypatch, launcher, has_gpu):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
     monkeypatch.setattr(torch.distributed, 'init_process_group', pytest.fail)
+    monkeypatch.setenv('RANK', '0')
     config = Config(dict(launcher=launcher, model_wrapper_cfg=dict(type='MMDistributedDataParallel')))
     prepare_distributed(config)
     assert 'device_ids' not in config.model_wrapper_cfg

@@ -53,7 +53,7 @@ def test_an_estimate_that_fails_is_said_and_the_run_goes_on(said):
 
 
 @pytest.mark.parametrize('kind', [torch.OutOfMemoryError, torch.cuda.OutOfMemoryError])
-def test_out_of_memory_ends_with_the_setting_to_lower(monkeypatch, kind):
+def test_out_of_memory_ends_with_the_setting_to_lower(monkeypatch, kind, tmp_path):
     import train as tool
 
     use_script(monkeypatch, 24)
@@ -61,8 +61,8 @@ def test_out_of_memory_ends_with_the_setting_to_lower(monkeypatch, kind):
     def run() -> None:
         raise kind('CUDA out of memory.')
 
-    runner = runner_of(train=run, register_hook=lambda hook: None)
+    runner = runner_of(train=run, register_hook=lambda hook: None, build_loops=lambda: None)
     monkeypatch.setattr(tool.TrainingRunner, 'from_cfg', lambda config: runner)
     with pytest.raises(SystemExit, match='error: out of memory: CUDA out') as stopped:
-        tool.train(Config())
+        tool.train(Config(dict(work_dir=str(tmp_path))))
     assert 'Lower train_dataloader.batch_size from 2 to 1' in str(stopped.value)

@@ -117,17 +117,13 @@ def test_a_base_in_bfloat16_is_validated_under_autocast_and_refused_without(trai
     assert 'mask_cycle/second_view_iou' in result.stdout + result.stderr
 
 
-def test_a_checkpoint_that_is_not_there_is_named(workplace):
-    tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), 'nowhere.pth']
-    result = workplace.call(*tool, check=False)
-    assert result.returncode == 1
-    assert 'error: nowhere.pth does not exist.' in result.stderr
-
-
 def test_the_dry_run_trains_nothing_and_shows_what_would_run(workplace):
     result = workplace.call(sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--dry-run')
-    for text in ('optim_wrapper=dict(', 'text_hidden_fcs', 'LoRA', 'train_dataloader.dataset.datasets.sav'):
-        assert text in result.stdout
+    for text in (
+        'text_hidden_fcs', 'LoRA', 'train_dataloader.dataset.datasets.sav', 'sizes: tiles of 168',
+        'measured: ', 'disk: 5 checkpoints', 'memory: ', 'iterations: 200', 'hours: ',
+    ):  # fmt: skip
+        assert text in result.stdout, text
     assert 'Everything is in place; nothing was trained.' in result.stdout
     assert not (workplace.folder / 'work_dirs').exists()
 
@@ -145,24 +141,6 @@ def test_the_dry_run_of_the_4b_config_names_every_missing_path(workplace):
     assert result.stdout.count('https://') >= 6
 
 
-def test_a_wrong_override_ends_the_run_before_it_starts(workplace):
-    tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--cfg-options', 'model.gate=1']
-    result = workplace.call(*tool, check=False)
-    assert result.returncode == 1
-    assert 'error: --cfg-options model.gate names nothing in this config.' in result.stderr
-
-
-def test_waiting_for_a_metric_that_gets_another_name_is_refused_before_anything_starts(workplace):
-    option = 'model.predict_captions=2'
-    tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--cfg-options', option]
-    mend = 'Set default_hooks.checkpoint.save_best=mask_cycle_best_of_2/second_view_iou'
-    result = workplace.call(*tool, check=False)
-    assert result.returncode == 1
-    assert mend in result.stderr
-    assert mend in workplace.call(*tool, '--dry-run', check=False).stdout
-    assert not (workplace.folder / 'work_dirs').exists()
-
-
 def test_the_test_tool_keeps_the_best_of_several_captions(workplace):
     options = [f'test_dataloader.dataset.datasets.{name}=None' for name in ('sa1b_val', 'refcoco_val')]
     tool = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(CONFIG), 'data/tiny_world/sa2va_tiny']
@@ -170,11 +148,3 @@ def test_the_test_tool_keeps_the_best_of_several_captions(workplace):
         *tool, '--work-dir', 'best', '--cfg-options', *options, 'model.predict_captions=2'
     )
     assert 'mask_cycle_best_of_2/second_view_iou' in result.stdout + result.stderr
-
-
-def test_autocast_without_a_gpu_is_refused(workplace):
-    if torch.cuda.is_available():
-        pytest.skip('this machine has a GPU')
-    tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--amp']
-    result = workplace.call(*tool, check=False)
-    assert 'needs a GPU, and there is none' in result.stderr

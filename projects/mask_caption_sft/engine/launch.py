@@ -1,6 +1,7 @@
 """What MMEngine 0.10.7 needs in addition with torch >= 2.6, and on machines without a GPU."""
 
 import datetime
+import os
 from pathlib import Path
 
 import torch
@@ -66,8 +67,18 @@ def prepare_distributed(config: Config) -> None:
     MMEngine starts ``launcher='pytorch'`` with ``torch.cuda.set_device`` and gives DDP
     device ids even on a CPU; it leaves an existing gloo group alone. The time-out is that of
     ``env_cfg.dist_cfg``, as MMEngine takes it where there is a GPU.
+
+    Raises:
+        ValueError: ``launcher`` is ``'pytorch'`` and no launcher has started this process.
     """
-    if config.get('launcher', 'none') == 'none' or torch.cuda.is_available():
+    if config.get('launcher', 'none') == 'none':
+        return
+    if config.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise ValueError(
+            '--launcher pytorch, but this process was not started by torchrun. Start the run with '
+            'bash tools/dist_train.sh CONFIG GPUS, or leave out --launcher.'
+        )
+    if torch.cuda.is_available():
         return
     seconds = ((config.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
     timeout = None if seconds is None else datetime.timedelta(seconds=seconds)

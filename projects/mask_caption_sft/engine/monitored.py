@@ -19,17 +19,26 @@ def check_monitored(config: Config) -> None:
         config: Of a run that trains.
 
     Raises:
-        ValueError: ``model.predict_answers`` or ``model.predict_captions`` makes it another measurement.
+        ValueError: ``model.predict_answers`` or ``model.predict_captions`` makes it another measurement, or
+            no metric of the validation has such a name.
     """
-    measured = _measured_prefixes(config)
+    measured, all_known = _measured_prefixes(config)
     mends = []
     for hook, setting in _WAITING.items():
         name = (config.get('default_hooks', {}).get(hook) or {}).get(setting)
         for monitored in [name] if isinstance(name, str) else name or []:
             prefix, _, score = monitored.partition('/')
             right = measured.get(own_name(prefix), prefix)
+            key = f'default_hooks.{hook}.{setting}'
             if right != prefix:
-                mends.append((f'default_hooks.{hook}.{setting}', monitored, f'{right}/{score}'))
+                mends.append((key, monitored, f'{right}/{score}'))
+            elif all_known and prefix not in measured.values() and monitored != 'auto':
+                there = ', '.join(f'{prefix}/...' for prefix in measured.values())
+                example = f'{measured.get("mask_cycle", "mask_cycle")}/second_view_iou'
+                raise ValueError(
+                    f'{key}={monitored} is not measured in validation: its metrics are named {there}. Set '
+                    f'{key}={example}, for one, or None.'
+                )
     if mends:
         model = config.model
         raise ValueError(
@@ -40,15 +49,16 @@ def check_monitored(config: Config) -> None:
         )
 
 
-def _measured_prefixes(config: Config) -> dict[str, str]:
-    """Own name of each metric of regions -> the name that it will have."""
+def _measured_prefixes(config: Config) -> tuple[dict[str, str], bool]:
+    """Own name of each metric of regions -> the name that it will have; whether there is no other metric."""
     evaluator = config.get('val_evaluator') or []
     found = {}
-    for metric in [evaluator] if isinstance(evaluator, dict) else evaluator:
+    metrics = [evaluator] if isinstance(evaluator, dict) else evaluator
+    for metric in metrics:
         kind = metric.get('type')
         own = metric.get('prefix') or getattr(kind, 'default_prefix', None)
         if own and isinstance(kind, type) and issubclass(kind, RegionMetric):
             best_of = config.model.get('predict_captions', 1)
             is_given = config.model.get('predict_answers') == 'given'
             found[own] = kind.measured_prefix(own, best_of, is_given)
-    return found
+    return found, 0 < len(metrics) == len(found)

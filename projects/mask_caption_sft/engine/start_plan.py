@@ -22,10 +22,12 @@ class Start:
     Attributes:
         checkpoint: The whole checkpoint to go on from; None for a new run.
         notes: What the log should say about it.
+        aside: Checkpoints of the run's folder that it will not continue.
     """
 
     checkpoint: str | None = None
     notes: list[str] = field(default_factory=list)
+    aside: list[Path] = field(default_factory=list)
 
 
 def is_restart() -> bool:
@@ -43,6 +45,30 @@ def plan_start(
 ) -> Start:
     """Find where to start; checkpoints that the run will not continue are moved aside, never deleted.
 
+    Args:
+        work_dir, resume, source, start_over, checkpoint_dir: See :func:`find_start`.
+        timestamp: Names the folder that they are moved to.
+
+    Raises:
+        StartRefusedError: See :func:`find_start`.
+    """
+    start = find_start(work_dir, resume, source, start_over, checkpoint_dir)
+    if start.aside:
+        folder = set_aside(Path(checkpoint_dir or work_dir), start.aside, timestamp)
+        names = ', '.join(sorted(path.name for path in start.aside))
+        start.notes.append(f'Checkpoints that this run does not continue were moved to {folder}: {names}.')
+    return start
+
+
+def find_start(
+    work_dir: str | Path,
+    resume: bool,
+    source: str | None,
+    start_over: bool,
+    checkpoint_dir: str | Path | None = None,
+) -> Start:
+    """Where a run would start; nothing is changed.
+
     A run that its launcher has started again goes on from its own newest checkpoint, whatever else is
     asked: the command is still that of the first start.
 
@@ -52,7 +78,6 @@ def plan_start(
         source: A checkpoint, or the folder of a run; None is the work dir itself. Without ``resume`` only
             its weights are meant, and it is not looked at here.
         start_over: Whether checkpoints of the work dir may be moved aside.
-        timestamp: Names the folder that they are moved to.
         checkpoint_dir: Where the run's checkpoints are, if not in the work dir.
 
     Raises:
@@ -61,11 +86,11 @@ def plan_start(
     folder = Path(checkpoint_dir or work_dir)
     own = resumable(folder)
     if own and is_restart():
-        return _continue_own(folder, timestamp)
+        return _continue_own(folder)
     if resume and (source is None or _is_same(source, work_dir, folder)):
-        return _continue_own(folder, timestamp)
+        return _continue_own(folder)
     if resume and source is not None and _is_same(Path(source).parent, work_dir, folder):
-        return _go_back(folder, Path(source), timestamp)
+        return _without_newer(folder, Path(_whole(source)), Start())
     start = Start()
     if own:
         if not start_over:
@@ -73,8 +98,7 @@ def plan_start(
                 f'{folder} already holds {own[0].name}. Go on from it with --resume, give another '
                 '--work-dir, or pass --start-over: the old checkpoints are then moved aside.'
             )
-        aside = set_aside(folder, sorted(folder.glob('*.pth')), timestamp)
-        start.notes.append(f'Starting over: the checkpoints that were here are now in {aside}.')
+        start.aside = sorted(folder.glob('*.pth'))
     if resume and source is not None:
         is_folder = Path(source).is_dir()
         start.checkpoint = str(_newest_whole(Path(source), start) if is_folder else _whole(source))
@@ -86,23 +110,16 @@ def _is_same(folder: str | Path, *others: str | Path) -> bool:
     return any(Path(folder).resolve() == Path(other).resolve() for other in others)
 
 
-def _continue_own(folder: Path, timestamp: str) -> Start:
+def _continue_own(folder: Path) -> Start:
     start = Start()
-    newest = _newest_whole(folder, start)
-    return _without_newer(folder, newest, start, timestamp)
+    return _without_newer(folder, _newest_whole(folder, start), start)
 
 
-def _go_back(folder: Path, source: Path, timestamp: str) -> Start:
-    return _without_newer(folder, Path(_whole(source)), Start(), timestamp)
-
-
-def _without_newer(folder: Path, chosen: Path, start: Start, timestamp: str) -> Start:
-    """Move newer ones aside: a later resume would take them for this run's own."""
+def _without_newer(folder: Path, chosen: Path, start: Start) -> Start:
+    """Newer ones go aside: a later resume would take them for this run's own."""
     kept = iteration_of(chosen)
-    newer = [] if kept is None else [path for path in resumable(folder) if (iteration_of(path) or 0) > kept]
-    if newer:
-        aside = set_aside(folder, newer, timestamp)
-        start.notes.append(f'{", ".join(path.name for path in newer)} moved to {aside}.')
+    if kept is not None:
+        start.aside = [path for path in resumable(folder) if (iteration_of(path) or 0) > kept]
     start.checkpoint = str(chosen)
     start.notes.append(f'Going on from {chosen}.')
     return start

@@ -86,6 +86,10 @@ class TrainingRunner(SafeRunner):
             start.notes.insert(0, f'The disk of {self.work_dir} has no locks: start no second run in it.')
         return start
 
+    def build_loops(self) -> None:
+        """Build what the parent builds first when it trains: the loops, with their data and metrics."""
+        _ = self.train_loop, self.val_loop
+
     def load_or_resume(self) -> None:
         """Go on from the planned checkpoint; otherwise load the weights of ``load_from``, if any."""
         for note in self._start.notes:

@@ -5,7 +5,10 @@ import getpass
 import os
 import re
 import socket
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,12 +37,7 @@ def lock_work_dir(work_dir: str | Path) -> IO[str] | None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
-        file.seek(0)
-        holder = file.read().strip() or 'a run that left no name'
-        raise WorkDirTakenError(
-            f'{work_dir} is in use by {holder}. Two runs would overwrite each other: give this one '
-            'another --work-dir, or end the other first.'
-        ) from error
+        raise _taken_error(work_dir, file) from error
     except OSError:  # a network disk without locks
         file.close()
         return None
@@ -47,6 +45,54 @@ def lock_work_dir(work_dir: str | Path) -> IO[str] | None:
     file.write(f'process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, {time.ctime()}\n')
     file.flush()
     return file
+
+
+def check_free(work_dir: str | Path) -> None:
+    """Raise :class:`WorkDirTakenError` if a run of another process holds the work dir; nothing is changed."""
+    path = Path(work_dir) / LOCK_NAME
+    if not path.is_file():
+        return
+    with path.open() as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise _taken_error(work_dir, file) from error
+        except OSError:  # a network disk without locks
+            return
+
+
+def _taken_error(work_dir: str | Path, file: IO[str]) -> WorkDirTakenError:
+    file.seek(0)
+    holder = file.read().strip() or 'a run that left no name'
+    return WorkDirTakenError(
+        f'{work_dir} is in use by {holder}. Two runs would overwrite each other: give this one '
+        'another --work-dir, or end the other first.'
+    )
+
+
+@contextmanager
+def writable(work_dir: str | Path) -> Iterator[Path]:
+    """Inside, the folder exists; afterwards those that were made for it are gone again, if they are empty.
+
+    Raises:
+        OSError: Nothing can be written there; the message says what to do.
+    """
+    path = Path(work_dir)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OSError(
+            f'The work dir {work_dir} cannot be written ({error.strerror or error}). Give another --work-dir.'
+        ) from error
+    try:
+        yield path
+    finally:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def remove_leftovers(folder: str | Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""Everything that a run will do, done once before it: ``tools/train.py CONFIG --dry-run``."""
