@@ -37,6 +37,11 @@ def test_the_4b_config_has_the_values_of_the_method():
     assert objectives.teacher_iou.iou_weight == objectives.human_expressions.iou_weight == 1.0
     assert objectives.human_expressions.caption_weight == 1.0
     assert (objectives.best_of_k.weight, objectives.near_start.weight) == (5.0, 0.05)
+    assert (objectives.best_of_k.margin_iou, objectives.best_of_k.min_iou) == (0.05, 0.5)
+    assert objectives.segment_captions.gate_iou == 0.5
+    assert (objectives.teacher_iou.bridge.temperature, objectives.teacher_iou.bridge.top_k) == (0.5, 50)
+    assert (config.model.num_captions, config.model.max_caption_len) == (4, 32)
+    assert dict(config.model.sampling) == dict(temperature=1.0, top_k=0, top_p=1.0)
     assert config.model.segment_with == 'teacher'
     assert config.train_dataloader.batch_size == 2
     wrapper = config.optim_wrapper

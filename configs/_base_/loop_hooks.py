@@ -6,6 +6,8 @@ from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook
 from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 
 custom_hooks = [
+    # A decay of 0.999: the teacher averages some thousand updates, so it is slow to follow a code that the
+    # student makes up. Frozen (momentum 0), it taught as much on the tiny world (docs/results.md).
     dict(type=TeacherEMAHook, momentum=0.001),
     dict(type=SkipReportHook, max_broken_ratio=0.05),
     dict(type=SampleLogHook),

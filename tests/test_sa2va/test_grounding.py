@@ -59,6 +59,6 @@ def test_a_decoder_that_runs_again_gives_the_same_gradients_and_keeps_little(mod
     assert kept[1] < kept[0] / 2.5  # what is left are the images' features and the masks
 
 
-def test_a_model_with_checkpointing_runs_it_again_and_so_does_its_teacher():
+def test_a_model_with_checkpointing_runs_the_mask_decoder_again():
     assert not miniature_sa2va().recompute_masks
     assert miniature_sa2va(activation_checkpointing=True).recompute_masks

@@ -21,21 +21,27 @@ model = dict(
         train_embeddings=False,
         activation_checkpointing=True,
     ),
-    # One greedy caption per region; sampled ones try words that the greedy one lacks.
+    # In tokens, the end of turn not counted. What it costs to double: docs/performance.md.
     max_caption_len=32,
+    # One greedy caption per region; sampled ones, from the student's own distribution, try words that it
+    # lacks. The more there are, the better the best (docs/results.md) and the longer the step.
     num_captions=4,
     sampling=dict(temperature=1.0, top_k=0, top_p=1.0),
     objectives=dict(
-        # This teaches words that human expressions do not contain (docs/results.md). About a fifth of the
-        # regions has a better caption than the greedy one; with 5 it starts as strong as the caption loss.
+        # This teaches words that human expressions do not contain (docs/results.md). About a sixth of the
+        # regions has a better caption than the greedy one; with 5 it is about as strong as the caption
+        # loss. A smaller margin teaches noise of the masks; below an IoU of a half no caption found it.
         best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
         # The mask loss through the EMA teacher. It added nothing on the tiny world; it stays because with
-        # it the mask loss reaches every caption.
+        # it the mask loss reaches every caption. A colder softmax over fewer tokens is nearer to the text
+        # that will be read, and lets less gradient through.
         teacher_iou=dict(
             type=TeacherIoU, bridge=dict(type=SoftTokenBridge, temperature=0.5, top_k=50), iou_weight=1.0
         ),
+        # Only captions from which the teacher finds the mask, so that no false text is learned.
         segment_captions=dict(type=SegmentCaptions, gate_iou=0.5),
         human_expressions=dict(type=HumanExpressions, caption_weight=1.0, iou_weight=1.0),
+        # Enough that captions stay language; the tiny world learned as much without it (docs/results.md).
         near_start=dict(type=NearStart, weight=0.05),
     ),
     # Losses of the student's own masks: upstream's terms, weights and number of points.

@@ -1,4 +1,4 @@
-"""Skin tells red from blue."""
+"""Color channels in the wrong order are noticed by skin, which is red and never blue."""
 
 import numpy as np
 
