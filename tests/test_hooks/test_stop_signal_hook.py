@@ -109,9 +109,10 @@ def launch(
     env_cfg = dict(dist_cfg=dict(timeout=timeout))
     code = TRAIN.format(root=str(ROOT), folder=str(folder), iters=iters, interval=interval, env_cfg=env_cfg)
     (folder / 'tools' / 'train.py').write_text(code)
+    (folder / 'config.py').touch()  # the launcher looks whether it is there
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     variables = os.environ | {'PORT': str(port), 'OMP_NUM_THREADS': '1', 'PATH': path} | environment
-    command = ['bash', str(folder / 'tools' / 'dist_train.sh'), 'config.py', '2']
+    command = ['bash', str(folder / 'tools' / 'dist_train.sh'), str(folder / 'config.py'), '2']
     with (folder / 'log').open('w') as log:
         return subprocess.Popen(command, env=variables, stdout=log, stderr=log)
 
