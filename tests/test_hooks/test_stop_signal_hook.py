@@ -105,7 +105,8 @@ def launch(
     folder: Path, iters: int, interval: int, port: int, timeout: int = 1800, **environment: str
 ) -> subprocess.Popen:
     (folder / 'tools').mkdir()
-    shutil.copy(ROOT / 'tools' / 'dist_train.sh', folder / 'tools')
+    for name in ('dist_train.sh', '_root.py'):
+        shutil.copy(ROOT / 'tools' / name, folder / 'tools')
     env_cfg = dict(dist_cfg=dict(timeout=timeout))
     code = TRAIN.format(root=str(ROOT), folder=str(folder), iters=iters, interval=interval, env_cfg=env_cfg)
     (folder / 'tools' / 'train.py').write_text(code)
