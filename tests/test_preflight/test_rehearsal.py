@@ -19,6 +19,7 @@ from projects.mask_caption_sft.preflight.rehearsal import RehearsalHook, Rehears
 from projects.mask_caption_sft.sa2va.base_sizes import BaseSizes
 from tests.miniature import miniature_sample
 from tests.small_run import Numbers, OneWeight, Seen, small_config, small_run
+from tests.two_ranks import run_two_ranks
 
 
 class Predicts(OneWeight):
@@ -205,3 +206,18 @@ def test_a_work_dir_that_another_process_holds_is_refused(tmp_path, monkeypatch)
     ):
         rehearse(small_config(tmp_path / 'run', 8))
     lock.close()
+
+
+def _rehearse_on_a_rank(rank: int, folder: str) -> None:
+    config = with_validation(small_config(Path(folder) / 'run', 100, launcher='pytorch'))
+    runner, _ = rehearse(config)
+    (Path(folder) / f'rank{rank}').write_text(f'{runner.iter} {sum(map(len, Predicts.seen))}')
+
+
+@pytest.mark.slow
+def test_two_processes_rehearse_together(tmp_path):
+    run_two_ranks(_rehearse_on_a_rank, tmp_path)
+    # Five records of validation: two batches of two of `a`, the only one of `b`.
+    found = sorted((tmp_path / f'rank{rank}').read_text() for rank in (0, 1))
+    assert found == ['1 2', '1 3']
+    assert list((tmp_path / 'run' / rehearsal.FOLDER).glob('iter_1.pth'))

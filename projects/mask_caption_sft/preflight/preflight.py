@@ -1,11 +1,14 @@
 """Checks and rehearses a run, and says everything that is wrong with it."""
 
+import io
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.model import is_model_wrapper
@@ -16,6 +19,7 @@ from ..engine.settings import config_problems
 from ..engine.start_plan import StartRefusedError
 from ..engine.training_runner import checkpoint_dir
 from ..engine.work_dir import writable
+from ..hooks.cost_report_hook import out_of_memory_advice
 from ..structures import RegionSample
 from .costs import disk_lines, estimated_lines, measured_lines
 from .parts import (
@@ -37,9 +41,18 @@ def preflight(config: Config) -> int:
     back. The folder is removed again; nothing that was saved before is touched. Without the base's
     checkpoint its architecture is built on the meta device, which needs neither weights nor memory.
 
+    Under a launcher every process takes part, and the first one speaks.
+
     Returns:
         Exit status: 0 if the run can start.
     """
+    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
+    is_silent = config.get('launcher', 'none') != 'none' and rank != '0'
+    with redirect_stdout(io.StringIO()) if is_silent else nullcontext():
+        return _preflight(config)
+
+
+def _preflight(config: Config) -> int:
     missing = missing_base(config)
     problems = [missing] if missing else base_problems(config)
     problems += config_problems(config, base_is_there=not problems)
@@ -83,7 +96,10 @@ def _rehearse(config: Config, work_dir: Path, samples: dict[str, RegionSample], 
         runner.register_hook(hook)
         print('\nA first update, a checkpoint and a short validation ...', flush=True)
         with _noting(problems, 'The first update or validation'):
-            runner.train()
+            try:
+                runner.train()
+            except (torch.OutOfMemoryError, torch.cuda.OutOfMemoryError) as error:
+                problems.append(out_of_memory_advice(runner, error))
         if not problems:
             lines = [
                 *measured_lines(runner, hook.found),
@@ -92,7 +108,8 @@ def _rehearse(config: Config, work_dir: Path, samples: dict[str, RegionSample], 
             ]
             print('\n'.join(['', *lines]), flush=True)
     finally:
-        barrier()
+        if not problems:  # a process that has failed ends at once; its launcher ends those that wait for it
+            barrier()
         if is_main_process():
             for folder in {Path(short.work_dir), checkpoint_dir(short, short.work_dir)}:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop
@@ -129,8 +129,9 @@ class RehearsalHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, TrainedCheckpointHook):
                 written = hook.last_ckpt if hook.last_iter == runner.iter + 1 else hook.save_now(runner)
-                self.found.checkpoint_bytes = Path(str(written)).stat().st_size
-                read_back(runner, str(written))
+                if is_main_process():  # the others may not see its disk
+                    self.found.checkpoint_bytes = Path(str(written)).stat().st_size
+                    read_back(runner, str(written))
         self.has_updated = True
         loop: Any = runner.train_loop
         # The loop goes on with a validation, after which it ends.
