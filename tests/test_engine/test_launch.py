@@ -79,7 +79,8 @@ def test_a_base_that_is_not_there_or_is_in_float32_is_no_error_here(tmp_path):
 def test_the_dry_run_says_it_once(capsys, tmp_path):
     config = config_over('mask_caption_sft_tiny', base_dtype='released')
     config.model.update(predict_dtype='bfloat16')
-    config.update(train_dataloader=None, val_dataloader=None, work_dir=str(tmp_path))
+    config.update(train_dataloader=None, work_dir=str(tmp_path))
+    config.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
     assert preflight(config) == 1
     printed = capsys.readouterr().out
     assert printed.count('which needs bf16 autocast') == 1
