@@ -3,10 +3,9 @@
     python tools/train.py configs/sa2va_tiny_base.py
     python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6200.pth OUT
 
-Not yet run to its end; on two busy cores phase 1 took 8 minutes and phase 2 45. After phase 1, SAM 2's
-features name the right size, color, shape and place of 0.97, 1.00, 0.98 and 0.97 of the regions. After
-phase 2, masks from codes have an IoU of 0.46: for place alone 0.6 to 0.7, for shape or size alone 0.4. The
-shipped base is from an earlier training, see projects/mask_caption_sft/tiny_world/base/README.md.
+After phase 1, SAM 2's features name the right size, color, shape and place of 0.95, 1.00, 0.97 and 0.97 of
+the regions; 400 iterations later masks from codes have an IoU of about 0.7, on the decoder's grid, and after
+iteration 5100 masks from texts one of 0.88. How the shipped base was made: projects/mask_caption_sft/tiny_world/base/README.md.
 """
 
 from mmengine.config import read_base
