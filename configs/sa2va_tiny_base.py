@@ -5,7 +5,8 @@
 
 After phase 1, SAM 2's features name the right size, color, shape and place of 0.95, 1.00, 0.97 and 0.97 of
 the regions; 400 iterations later masks from codes have an IoU of about 0.7, on the decoder's grid, and after
-iteration 5100 masks from texts one of 0.88. How the shipped base was made: projects/mask_caption_sft/tiny_world/base/README.md.
+iteration 5100 masks from texts one of 0.88. How the shipped base was made:
+projects/mask_caption_sft/tiny_world/base/README.md.
 """
 
 from mmengine.config import read_base
