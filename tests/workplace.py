@@ -5,10 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,7 +21,6 @@ PATIENCE = 3600
 SHORT = [
     'train_dataloader.batch_size=2',
     'val_dataloader.batch_size=2',
-    'val_evaluator.1.meteor=False',  # a Java program of ten seconds
     'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.interval_updates=1',
     'default_hooks.checkpoint.max_keep_ckpts=2',
@@ -40,15 +36,11 @@ class Workplace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def call(
-        self, *command: str, check: bool = True, variables: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.CompletedProcess:
-        """Run a command there, with one thread per process and some more environment variables."""
-        environment = {
-            **os.environ,
+    def call(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run a command there, with one thread per process."""
+        environment = os.environ | {
             'OMP_NUM_THREADS': '1',
             'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
-            **variables,
         }
         if command[0] == sys.executable and Path(command[1]).parent == ROOT / 'tools':
             result = run_tool(Path(command[1]), command[2:], self.folder, environment, PATIENCE)
@@ -64,19 +56,10 @@ class Workplace:
         check: bool = True,
     ) -> subprocess.CompletedProcess:  # fmt: skip
         """``tools/train.py`` on the tiny config, shortened."""
-        short = [option for option in SHORT if validate or not option.startswith('val_')]
+        short = [option for option in SHORT if validate or not option.startswith('val_dataloader')]
         tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--work-dir', work_dir]
         shortened = ['--cfg-options', f'train_cfg.max_iters={max_iters}', *short, *options]
         return self.call(*tool, *args, *shortened, check=check)
-
-    def train_on_two_ranks(self, port: int, work_dir: str, *args: str, options: Sequence[str]) -> None:
-        """``tools/train.py`` twice, as torch's launcher starts it; ``options`` are all there are."""
-        tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--launcher', 'pytorch']
-        command = [*tool, '--work-dir', work_dir, *args, '--cfg-options', *options]
-        group = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'WORLD_SIZE': '2'}
-        ranks = [group | {'RANK': rank, 'LOCAL_RANK': rank} for rank in '01']
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda variables: self.call(*command, variables=variables), ranks))
 
     def scalars(self, work_dir: str) -> list[dict]:
         """Logged rows of the newest run in a work dir, names without ``train/`` and ``val/``."""

@@ -1,6 +1,7 @@
 """How a tiny base is trained: what learns in which phase, and from what."""
 
 import math
+import subprocess
 import sys
 
 import numpy as np
@@ -24,7 +25,7 @@ from projects.mask_caption_sft.tiny_world.base_training.queries import (
 from projects.mask_caption_sft.tiny_world.base_training.trainer import pick_loss
 from projects.mask_caption_sft.tiny_world.base_training.word_maps import VOCABULARY, true_words
 from tests.miniature import SIZES
-from tests.workplace import ROOT, Workplace
+from tests.workplace import ROOT
 
 PARTS = (
     'vision_tower', 'multi_modal_projector', 'language_model', 'grounding_encoder.vision_encoder',
@@ -184,8 +185,8 @@ def test_regions_that_nobody_asks_for_compete_and_those_of_other_images_do_not()
 def test_what_is_written_is_the_student_alone(tmp_path):
     model = build(Config.fromfile(str(ROOT / 'configs' / 'sa2va_tiny_base.py')).model)
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'iter_1.pth')
-    tool = str(ROOT / 'tools' / 'write_tiny_base.py')
-    Workplace(ROOT).call(sys.executable, tool, str(tmp_path / 'iter_1.pth'), str(tmp_path / 'base'))
+    command = ['tools/write_tiny_base.py', str(tmp_path / 'iter_1.pth'), str(tmp_path / 'base')]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, timeout=900)
     written = dict(Sa2VA(tmp_path / 'base').named_parameters())
     own = dict(model.student.named_parameters())
     assert written.keys() == own.keys()

@@ -35,18 +35,17 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(workplace):
 
 
 def test_two_processes_train_save_and_resume(workplace):
-    """The first time through the launcher."""
-
-    def options(max_iters: int) -> list[str]:
-        short = [option for option in SHORT if not option.startswith('val_')]
+    def train(max_iters: int, *args: str):
+        script = str(ROOT / 'tools' / 'dist_train.sh')
+        short = [option for option in SHORT if not option.startswith('val_dataloader')]
         without_val = ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
-        return [f'train_cfg.max_iters={max_iters}', *short, *without_val]
+        options = [f'train_cfg.max_iters={max_iters}', *short, *without_val]
+        args = ('--work-dir', 'two', *args, '--cfg-options', *options)
+        return workplace.call('env', 'PORT=29533', 'bash', script, str(CONFIG), '2', *args)
 
-    script = str(ROOT / 'tools' / 'dist_train.sh')
-    first = ['bash', script, str(CONFIG), '2', '--work-dir', 'two', '--cfg-options', *options(2)]
-    workplace.call(*first, variables={'PORT': '29533'})
+    train(2)
     assert (workplace.folder / 'two' / 'iter_2.pth').is_file()
-    workplace.train_on_two_ranks(29535, 'two', '--resume', options=options(3))
+    train(3, '--resume')
     assert [row['step'] for row in workplace.scalars('two') if 'loss' in row] == [3]
 
 
@@ -54,6 +53,7 @@ def test_two_processes_resume_on_a_base_in_parts_as_on_a_whole_one(workplace):
     """Before and after the resumed iteration they validate, on unequal batches, and draw samples."""
 
     def train(work_dir: str, *args: str, shard_frozen: bool) -> None:
+        script = str(ROOT / 'tools' / 'dist_train.sh')
         options = [
             'train_cfg.max_iters=2',
             'train_cfg.val_interval=2',
@@ -63,7 +63,8 @@ def test_two_processes_resume_on_a_base_in_parts_as_on_a_whole_one(workplace):
             'custom_hooks.2.interval=1',
         ]
         short = [o for o in SHORT if not o.startswith(('val_dataloader', 'custom_hooks'))]
-        workplace.train_on_two_ranks(29534, work_dir, *args, options=[*short, *options])
+        args = ('--work-dir', work_dir, *args, '--cfg-options', *short, *options)
+        workplace.call('env', 'PORT=29534', 'bash', script, str(CONFIG), '2', *args)
 
     train('whole_base', shard_frozen=False)
     train('base_in_parts', '--resume', 'whole_base/iter_1.pth', shard_frozen=True)
