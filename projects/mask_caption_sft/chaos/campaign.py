@@ -12,6 +12,7 @@ from ..engine.atomic_backend import is_leftover
 from ..hooks.trained_checkpoint_hook import POINTER
 from .ordeal import Ordeal
 from .outcome import Outcome
+from .run import Run
 from .training import ITERS_PER_UPDATE, SAVE_INTERVAL, Training
 
 #: The undisturbed run keeps all of its checkpoints: others begin in its midst.
@@ -84,8 +85,17 @@ class Campaign:
             ordeal.expect(iterations[-1], reached=iterations[-1])
         return ordeal
 
-    def pause(self, updates: int) -> None:
-        """Sleep for a random part of an update, or of a start where there is no update yet."""
+    def pause(self, updates: int, run: Run | None = None) -> None:
+        """Sleep for a random part of an update, or of a start where there is no update yet.
+
+        Args:
+            updates: That the run has made since its start.
+            run: If it is given, the pauses follow its pace from now on: the machine may have become busier
+                or idle.
+        """
+        if run is not None and run.trained_since is not None:
+            self.start_seconds = run.trained_since - run.started
+            self.update_seconds = (time.monotonic() - run.trained_since) / max(1, updates)
         time.sleep(self.random.random() * (self.update_seconds if updates else self.start_seconds))
 
     def judge(

@@ -75,6 +75,7 @@ class Run:
     ) -> None:
         self.log = Log(log)
         self.started = time.monotonic()
+        self.trained_since: float | None = None
         argv = [str(training.tools / 'train.py'), str(training.config), *arguments]
         environment = {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
         context, port = multiprocessing.get_context('fork'), free_port()
@@ -90,7 +91,10 @@ class Run:
     def wait_for(self, updates: int) -> bool:
         """Wait until this start has made so many updates; False if it ended before."""
         while self.is_alive():
-            if self.log.updates >= updates:
+            made = self.log.updates
+            if made > 0 and self.trained_since is None:
+                self.trained_since = time.monotonic()
+            if made >= updates:
                 return True
             time.sleep(_POLL)
         return False

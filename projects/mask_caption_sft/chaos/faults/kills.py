@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..campaign import Campaign
 from ..outcome import Outcome
 from ..save_steps import SaveSteps
-from ..training import SAVE_INTERVAL
+from ..training import ITERS_PER_UPDATE, SAVE_INTERVAL
 
 #: Says in the output of a run in which step it was killed.
 _KILLED = 'killed before the step: '
@@ -23,9 +23,10 @@ def at_random_moments(campaign: Campaign) -> list[Outcome]:
         is_over = False
         while done < campaign.kills and not is_over:
             run = ordeal.start()
-            updates = campaign.random.randrange(SAVE_INTERVAL + 3)
+            left = campaign.training.updates - ordeal.newest // ITERS_PER_UPDATE
+            updates = campaign.random.randrange(max(1, min(SAVE_INTERVAL + 3, left)))
             run.wait_for(updates)
-            campaign.pause(updates)
+            campaign.pause(updates, run)
             is_over = not ordeal.kill(run)
             done += not is_over
         differing += ordeal.compare(reference) if is_over else ordeal.complete(reference)
