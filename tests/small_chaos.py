@@ -10,6 +10,7 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import runner as mmengine_runner
 
 from projects.mask_caption_sft.chaos.training import ITERS_PER_UPDATE, SAVE_INTERVAL, Training
+from projects.mask_caption_sft.engine.short_lines import ShortLines
 from projects.mask_caption_sft.engine.start_plan import StartRefusedError
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
 from projects.mask_caption_sft.hooks.stop_signal_hook import StopSignalHook
@@ -56,7 +57,7 @@ class SmallMain:
             resume=args.resume,
         )  # fmt: skip
         config.default_hooks.logger = dict(type=LoggerHook, interval=1, log_metric_by_epoch=False)
-        config.log_processor = dict(by_epoch=False)
+        config.log_processor = dict(type=ShortLines, by_epoch=False)
         try:
             TrainingRunner.from_cfg(config).train()
         except StartRefusedError as error:

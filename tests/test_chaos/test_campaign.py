@@ -128,8 +128,10 @@ def test_an_undisturbed_run_that_fails_ends_the_campaign(tmp_path):
 def test_what_a_log_says_of_each_start_in_it(tmp_path):
     log = Log(tmp_path / 'log')
     assert (log.legs, log.updates) == ([], 0)
-    log.path.write_text('Iter(train) [ 1/32] a\nIter(train) [ 2/32] b\n')
+    log.path.write_text(
+        '11/28 12:00 - mmengine - WARNING\n  iteration  loss\n       1/32  1.2\n       2/32  0.7\n'
+    )
     assert (log.legs, log.updates) == ([(0, 2)], 1)
     with log.path.open('a') as file:
-        file.write('Going on from /x/iter_2.pth.\nGoing on from /x/iter_2.pth.\nIter(train) [ 5/32] c\n')
+        file.write('Going on from /x/iter_2.pth.\nGoing on from /x/iter_2.pth.\n       5/32   0.2\n')
     assert (log.legs, log.updates) == ([(0, 2), (2, 2), (2, 5)], 1.5)

@@ -47,7 +47,7 @@ class Campaign:
         """The work dir of a run that is never interrupted; it is made once.
 
         Raises:
-            RuntimeError: It failed, so there is nothing to compare with.
+            RuntimeError: It failed, so there is nothing to compare with, or what it prints is not understood.
         """
         training = training or self.training
         key = f'{name}_{training.processes}'
@@ -59,6 +59,8 @@ class Campaign:
             codes = run.end()
             if codes != [0] * training.processes:
                 raise RuntimeError(f'The undisturbed run ended with {codes}: {run.log.text[-2000:]}')
+            if run.log.legs != [(0, training.iterations)]:
+                raise RuntimeError(f'The output of a run reads as {run.log.legs}: {run.log.text[-2000:]}')
             self.start_seconds = first - run.started
             self.update_seconds = (time.monotonic() - first) / max(1, training.updates - 1)
             self._references[key] = ordeal.work_dir

@@ -15,7 +15,8 @@ from .training import ITERS_PER_UPDATE, Training
 
 #: Seconds that anything may take; a busy machine is no fault of the run.
 PATIENCE = 1800
-_ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/')
+#: A line of ``ShortLines`` for an iteration; dates, 11/28, begin without a space.
+_ITERATION = re.compile(r'^ +(\d+)/\d+ ', re.MULTILINE)
 _RESUMED = re.compile(r'Going on from \S*iter_(\d+)\.pth')
 _POLL = 0.02
 _PR_SET_PDEATHSIG = 1
