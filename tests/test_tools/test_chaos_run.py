@@ -25,9 +25,8 @@ def test_kills_and_a_cut_checkpoint_lose_nothing_and_one_other_value_would_be_se
     ]
     assert (tmp_path / 'chaos' / 'table.md').read_text() in output
 
-    # A run that ends before it is killed is started again in another folder.
     finals = sorted((tmp_path / 'chaos').glob('*/iter_16.pth'))
-    assert len(finals) >= 3
+    assert len(finals) == 3
     assert differences(*finals[:2]) == []
     content = read_checkpoint(finals[0], mmap=False)
     number, state = next(iter(content['optimizer']['state'].items()))

@@ -5,7 +5,7 @@ import gc
 import importlib
 from pathlib import Path
 
-from mmengine.config import Config, config
+from mmengine.config import Config
 from mmengine.runner import runner
 
 #: What MMEngine imports only when a run begins, some seconds' worth.
@@ -26,7 +26,6 @@ def import_ahead(path: Path | None = None) -> None:
 
 
 def leave_out_ceremony() -> None:
-    """Here and in forked runs: versions are asked for once, the config is logged as it comes."""
+    """Here and in forked runs: versions are asked for once."""
     runner.collect_env = functools.cache(runner.collect_env)
     runner.collect_env()
-    config.FormatCode = lambda text, **_: (text, True)
