@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .scene import COLORS, KINDS, SHAPES, Scene, Thing, place_things, random_background
+from .scene import COLORS, KINDS, SHAPES, Scene, Thing, random_background
 
 
 def confusable_scene(
@@ -25,8 +25,26 @@ def confusable_scene(
     """
     if rng.random() < shared_prob:
         colors = tuple(rng.choice(colors, min(len(colors), int(rng.integers(1, 3))), replace=False))
-    things = place_things(rng, num_things, colors, shapes, _differ, largest=0.19, num_tries=300)
+    things = _place_things(rng, num_things, colors, shapes)
     return Scene(things, *random_background(rng, plain))
+
+
+def _place_things(
+    rng: np.random.Generator, num_things: tuple[int, int], colors: tuple[str, ...], shapes: tuple[str, ...]
+) -> list[Thing]:
+    """As many as are wanted, or fewer, if no place is found for more."""
+    wanted = int(rng.integers(num_things[0], num_things[1] + 1))
+    things: list[Thing] = []
+    for _ in range(300):
+        if len(things) == wanted:
+            break
+        radius = float(rng.choice([rng.uniform(0.09, 0.12), rng.uniform(0.15, 0.19)]))
+        x, y = rng.uniform(radius + 0.02, 0.98 - radius, 2)
+        thing = Thing(str(rng.choice(colors)), str(rng.choice(shapes)), float(x), float(y), radius)
+        apart = all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.03 for t in things)
+        if apart and all(_differ(t, thing) for t in things):
+            things.append(thing)
+    return things
 
 
 def _differ(thing: Thing, other: Thing) -> bool:

@@ -1,6 +1,5 @@
 """One scene: coloured shapes on a textured background, and what people would call them."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,39 +61,6 @@ class Scene:
     background: tuple[int, ...]
     texture: str
     texture_seed: int
-
-
-def place_things(
-    rng: np.random.Generator,
-    num_things: tuple[int, int],
-    colors: Sequence[str],
-    shapes: Sequence[str],
-    differ: Callable[[Thing, Thing], bool],
-    largest: float = 0.20,
-    num_tries: int = 200,
-) -> list[Thing]:
-    """Things that do not overlap.
-
-    Args:
-        rng: Random numbers.
-        num_things: Smallest and largest number of things; fewer, if no place is found for more.
-        colors, shapes: What they are drawn from.
-        differ: Whether two things may be in one scene.
-        largest: The largest radius.
-        num_tries: How many things are drawn at most.
-    """
-    wanted = int(rng.integers(num_things[0], num_things[1] + 1))
-    things: list[Thing] = []
-    for _ in range(num_tries):
-        if len(things) == wanted:
-            break
-        radius = float(rng.choice([rng.uniform(0.09, 0.12), rng.uniform(0.15, largest)]))
-        x, y = rng.uniform(radius + 0.02, 0.98 - radius, 2)
-        thing = Thing(str(rng.choice(colors)), str(rng.choice(shapes)), float(x), float(y), radius)
-        apart = all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.03 for t in things)
-        if apart and all(differ(t, thing) for t in things):
-            things.append(thing)
-    return things
 
 
 def random_background(rng: np.random.Generator, plain: bool = False) -> tuple[tuple[int, ...], str, int]:
