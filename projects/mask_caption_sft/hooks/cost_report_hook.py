@@ -34,17 +34,25 @@ class CostReportHook(Hook):
 
     @staticmethod
     def _report(runner: Runner) -> None:
-        estimate = Estimate(runner.cfg, runner.world_size)
-        cost, iterations = estimate.cost(), runner.max_iters
-        device = next(runner.model.parameters()).device
-        rate = matmul_rate(device, estimate.dtype or torch.float32)
-        print_log(report.memory_line(estimate, cost), 'current')
-        print_log(report.iterations_line(iterations, estimate), 'current')
-        print_log(report.hours_line(iterations, cost, rate, UTILISATION), 'current')
-        memory_gib = memory_of(device)
-        warning = None if memory_gib is None else report.over_memory(estimate, memory_gib)
+        lines, warning = cost_lines(Estimate(runner.cfg, runner.world_size), runner)
+        for line in lines:
+            print_log(line, 'current')
         if warning:
             print_log(warning, 'current', logging.WARNING)
+
+
+def cost_lines(estimate: Estimate, runner: Runner) -> tuple[list[str], str | None]:
+    """Memory, iterations and hours on the runner's device; a warning where its memory does not suffice."""
+    cost, iterations = estimate.cost(), runner.max_iters
+    device = next(runner.model.parameters()).device
+    rate = matmul_rate(device, estimate.dtype or torch.float32)
+    lines = [
+        report.memory_line(estimate, cost),
+        report.iterations_line(iterations, estimate),
+        report.hours_line(iterations, cost, rate, UTILISATION),
+    ]
+    memory_gib = memory_of(device)
+    return lines, None if memory_gib is None else report.over_memory(estimate, memory_gib)
 
 
 def out_of_memory_advice(runner: Runner, error: BaseException) -> str:

@@ -7,11 +7,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from ..benchmarking.compare import matmul_rate
 from ..engine.training_runner import TrainingRunner
-from ..estimating import report
 from ..estimating.estimate import GIB, Estimate
-from ..hooks.cost_report_hook import UTILISATION, memory_of
+from ..hooks.cost_report_hook import cost_lines, memory_of
 from ..hooks.trained_checkpoint_hook import TrainedCheckpointHook
 from .rehearsal import Rehearsed
 
@@ -35,16 +33,7 @@ def estimated_lines(runner: TrainingRunner, config: Config) -> list[str]:
         estimate = Estimate(config, runner.world_size)
     except ValueError as error:
         return [f'No estimate of costs: {error}']
-    cost = estimate.cost()
-    device = next(runner.model.parameters()).device
-    rate = matmul_rate(device, estimate.dtype or torch.float32)
-    memory_gib = memory_of(device)
-    warning = None if memory_gib is None else report.over_memory(estimate, memory_gib)
-    lines = [
-        report.memory_line(estimate, cost),
-        report.iterations_line(runner.max_iters, estimate),
-        report.hours_line(runner.max_iters, cost, rate, UTILISATION),
-    ]
+    lines, warning = cost_lines(estimate, runner)
     return lines + ([f'warning: {warning}'] if warning else [])
 
 
