@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from _config import add_config, read_config
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 
+from projects.mask_caption_sft.ops.unwrapped import unwrapped
 from projects.mask_caption_sft.checkpoints.integrity import resumable
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.context import context_problems
@@ -110,7 +110,7 @@ def train(config: Config) -> None:
         sys.exit(f'error: {error}')
     except (OSError, ValueError, TypeError) as error:
         sys.exit(f'error: {in_one_line(error, "Starting the run")}. --dry-run checks every part.')
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     if isinstance(model, MaskCaptionSFT) and (problems := context_problems(config, model.student)):
         sys.exit(f'error: {problems[0]}')
     if torch.cuda.is_available():  # what it says is of a GPU, and takes longer than the steps of a small run

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ..ops.unwrapped import unwrapped
 
 PLACES = ('loss', 'gradient', 'input', 'weight')
 
@@ -27,7 +28,7 @@ class NaNHook(Hook):
         """Spoil this iteration."""
         if runner.iter != self.iteration:
             return
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         weight = next(p for p in model.student.parameters() if p.requires_grad)
         if self.place == 'loss':
             parse = model.parse_losses

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from ..checkpoints.training_file import read_checkpoint
+from ..ops.unwrapped import unwrapped
 from .console import shorten_console
 from .loops import DrawTrainLoop
 from .start_plan import Start, StartRefusedError, plan_start
@@ -38,8 +39,9 @@ class SafeRunner(Runner):
         self._loaded_meta: dict[str, Any] = checkpoint.setdefault('meta', {})
         self._loaded_meta.pop('config', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = getattr(self.model, 'module', self.model)
-        checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=list(revise_keys))
+        checkpoint = _load_checkpoint_to_model(
+            unwrapped(self.model), checkpoint, strict, revise_keys=list(revise_keys)
+        )
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

@@ -3,8 +3,9 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ..ops.unwrapped import unwrapped
 
 
 class EqualPassesHook(Hook):
@@ -43,7 +44,7 @@ class EqualPassesHook(Hook):
 
     @staticmethod
     def _finish(runner: Runner) -> None:
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         passes = getattr(model, 'equal_passes', None)
         if passes is not None:
             passes.finish()

@@ -3,10 +3,10 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..ops.mask import mask_iou
+from ..ops.unwrapped import unwrapped
 from ..structures import RegionBatch, RegionPrediction
 from ..visualization.region_picture import contact_sheet, region_strip
 
@@ -40,7 +40,7 @@ class SampleLogHook(Hook):
 
     @staticmethod
     def _predict(runner: Runner, data_batch: Any) -> list[RegionPrediction]:
-        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         model.eval()
         predictions = model.val_step(data_batch)
         model.train()

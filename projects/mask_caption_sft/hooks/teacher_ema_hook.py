@@ -2,8 +2,9 @@
 
 import torch
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ..ops.unwrapped import unwrapped
 
 
 class TeacherEMAHook(EMAHook):
@@ -48,7 +49,7 @@ class TeacherEMAHook(EMAHook):
 
     def before_run(self, runner: Runner) -> None:
         """Pair the trained tensors of student and teacher by name."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         teacher = dict(model.teacher.named_parameters())
         self.pairs = [
             (teacher[name], parameter)

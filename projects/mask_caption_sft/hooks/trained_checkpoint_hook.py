@@ -9,13 +9,13 @@ import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..checkpoints.integrity import resumable
 from ..datasets.mix import RegionMix
 from ..engine.atomic_backend import AtomicBackend
 from ..engine.loops import DrawTrainLoop
+from ..ops.unwrapped import unwrapped
 
 #: The newest checkpoint's path below the work dir, for people and scripts; a resume looks at the files.
 POINTER = 'last_checkpoint'
@@ -97,7 +97,7 @@ class TrainedCheckpointHook(CheckpointHook):
 
     def _require_finite(self, runner: Runner) -> None:
         """Raise ``RuntimeError`` on all ranks if what would be saved is not finite on any."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         wrong = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
         wrong += [
             f'optimizer {key}'
@@ -135,7 +135,7 @@ class TrainedCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the path of the base, for the export; only types that are safe to load are used."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         student = model.student
         checkpoint['meta']['sa2va'] = dict(
             base=student.base,

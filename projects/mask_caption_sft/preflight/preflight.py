@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.model import is_model_wrapper
 
 from ..engine.context import context_problems
 from ..engine.failures import in_one_line
@@ -20,6 +18,7 @@ from ..engine.start_plan import StartRefusedError
 from ..engine.training_runner import checkpoint_dir
 from ..engine.work_dir import writable
 from ..hooks.cost_report_hook import out_of_memory_advice
+from ..ops.unwrapped import unwrapped
 from ..structures import RegionSample
 from .costs import disk_lines, estimated_lines, measured_lines
 from .parts import (
@@ -84,7 +83,7 @@ def _rehearse(config: Config, work_dir: Path, samples: dict[str, RegionSample], 
             runner = RehearsalRunner.from_cfg(short)
         if runner is None:
             return
-        student = _student(runner)
+        student = unwrapped(runner.model).student
         print(f'\nModel: {config.model["sa2va"].get("base") or "a new one"}')
         print(parameter_groups(student))
         print(sizes_line(student.sizes))
@@ -113,11 +112,6 @@ def _rehearse(config: Config, work_dir: Path, samples: dict[str, RegionSample], 
         if is_main_process():
             for folder in {Path(short.work_dir), checkpoint_dir(short, short.work_dir)}:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _student(runner: RehearsalRunner) -> Any:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return model.student
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -24,6 +23,7 @@ from ..engine.training_runner import TrainingRunner, checkpoint_dir
 from ..engine.work_dir import check_free
 from ..hooks.trained_checkpoint_hook import TrainedCheckpointHook
 from ..hooks.val_before_train_hook import ValBeforeTrainHook
+from ..ops.unwrapped import unwrapped
 
 #: Where it writes, below the work dir.
 FOLDER = '.preflight'
@@ -151,7 +151,7 @@ def read_back(runner: TrainingRunner, path: str) -> None:
     """Raise ``ValueError`` unless a checkpoint holds what the model and the optimizer hold."""
     check_whole(path)
     checkpoint = read_checkpoint(path, mmap=False)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     for name, tensor in model.state_dict().items():
         saved = checkpoint['state_dict'].get(name)
         if saved is None or not torch.equal(saved, tensor.cpu()):
