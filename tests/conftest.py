@@ -2,6 +2,7 @@
 
 import gc
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.real_tokenizer import real_tokenizer as build_real_tokenizer
+from tests.small_run import small_run
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -40,6 +42,19 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'{SHARED} is not on this machine')
     return SHARED
+
+
+@pytest.fixture(scope='session')
+def _run_of_two(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('finished') / 'run'
+    small_run(folder, 2)
+    return folder
+
+
+@pytest.fixture
+def run_of_two(_run_of_two, tmp_path) -> Path:
+    """A small run's work dir after two iterations, to be changed."""
+    return shutil.copytree(_run_of_two, tmp_path / 'run')
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,6 @@
 """A rehearsal does what the run will do, and leaves everything as it was."""
 
 import fcntl
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,41 +97,28 @@ def test_a_metric_that_is_waited_for_and_not_measured_is_found(tmp_path):
         rehearse(config)
 
 
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('finished') / 'run'
-    small_run(folder, 2)
-    return folder
-
-
-@pytest.fixture
-def run(finished, tmp_path):
-    """A copy of a run of two iterations."""
-    return shutil.copytree(finished, tmp_path / 'run')
-
-
-def test_a_resume_is_rehearsed_from_the_runs_own_checkpoint_which_stays_as_it_is(run):
-    before = files(run)
-    runner, _ = rehearse(small_config(run, 8, resume=True))
+def test_a_resume_is_rehearsed_from_the_runs_own_checkpoint_which_stays_as_it_is(run_of_two):
+    before = files(run_of_two)
+    runner, _ = rehearse(small_config(run_of_two, 8, resume=True))
     assert runner.iter == 3
-    assert Seen.runs[-1].ids == small_run(run.parent / 'whole', 3)[1].ids[2:]
-    assert files(run) == before
+    assert Seen.runs[-1].ids == small_run(run_of_two.parent / 'whole', 3)[1].ids[2:]
+    assert files(run_of_two) == before
 
 
-def test_starting_over_is_rehearsed_without_moving_anything(run):
-    before = files(run)
-    runner, _ = rehearse(small_config(run, 8, start_over=True))
+def test_starting_over_is_rehearsed_without_moving_anything(run_of_two):
+    before = files(run_of_two)
+    runner, _ = rehearse(small_config(run_of_two, 8, start_over=True))
     assert runner.iter == 1
-    assert files(run) == before
+    assert files(run_of_two) == before
     with pytest.raises(StartRefusedError, match=r'already holds iter_2\.pth'):
-        rehearse(small_config(run, 8))
+        rehearse(small_config(run_of_two, 8))
 
 
-def test_a_run_that_is_complete_has_nothing_to_rehearse(run):
+def test_a_run_that_is_complete_has_nothing_to_rehearse(run_of_two):
     with pytest.raises(
         ValueError, match='no update left: the checkpoint is of iteration 2 and the run ends at 2'
     ):
-        rehearse(small_config(run, 2, resume=True))
+        rehearse(small_config(run_of_two, 2, resume=True))
 
 
 def test_an_update_that_is_refused_is_a_problem(tmp_path):
