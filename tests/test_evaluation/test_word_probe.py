@@ -152,6 +152,15 @@ def test_a_model_finds_the_masks_that_validation_finds(model, sample):
     )
 
 
+def test_the_shipped_base_hears_every_kind_of_word_where_it_decides(model, tmp_path):
+    words, rng, found = read_word_list('tiny'), np.random.default_rng(0), ImageProbe()
+    for image in write_images(tmp_path, num_images=10):
+        found.add(probe_batch(model, as_batch([image]), words, rng))
+    rows = summarize(found, words)
+    assert all(rows[kind]['num_deciding'] >= 5 for kind in words.kinds), rows
+    assert all(rows[kind]['lost_deciding'] >= 0.3 for kind in words.kinds), rows
+
+
 def blank_batch(sample):
     """The same regions without their expressions: validation then asks with an empty caption."""
     batch = as_batch([sample])
