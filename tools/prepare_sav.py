@@ -22,7 +22,7 @@ from projects.mask_caption_sft.datasets.packs.write import write_pack
 from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding
 from projects.mask_caption_sft.datasets.parallel import call_task, set_task
 from projects.mask_caption_sft.datasets.preparing.sav import PrepareVideo
-from projects.mask_caption_sft.datasets.preparing.sav_video import PairOptions
+from projects.mask_caption_sft.datasets.preparing.sav_video import PairOptions, find_videos
 from projects.mask_caption_sft.datasets.skip_list import write_skip_list
 
 
@@ -69,7 +69,7 @@ def main() -> None:
         frame_distance=(args.frame_distance[0], args.frame_distance[1]), kinds=tuple(args.kinds),
         **{name: getattr(args, name) for name in names},
     )  # fmt: skip
-    videos = sorted(str(path) for path in args.videos.rglob('*.mp4'))
+    videos = find_videos(args.videos)
     if not videos:
         sys.exit(
             f'error: no *.mp4 in {args.videos}. SA-V: https://ai.meta.com/datasets/segment-anything-video'

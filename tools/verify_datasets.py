@@ -3,7 +3,8 @@
     python tools/verify_datasets.py configs/mask_caption_sft_4b.py --sample 10000 --workers 32
 
 Every record by default. Prints a table, writes {out}/report.json and, with --write-skip-list, a
-skip_list.jsonl below each dataset's root, which the datasets honour. Exit status 1 if anything is broken.
+skip_list.jsonl below each dataset's root, which the datasets honour. Exit status 1 if a record
+is broken or a mask had to be left out.
 """
 
 import _root  # noqa: F401
@@ -68,7 +69,7 @@ def main() -> None:
     print(f'\nWrote {args.out}/report.json.')
     for problem in missing:
         print(f'error: {problem}')
-    sys.exit(1 if missing or any(summary['broken'] for summary in summaries.values()) else 0)
+    sys.exit(1 if missing or any(s['broken'] or s['masks_left_out'] for s in summaries.values()) else 0)
 
 
 if __name__ == '__main__':

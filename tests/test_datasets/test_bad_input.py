@@ -7,6 +7,7 @@ import pickle
 import re
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs, collate_regions
 from projects.mask_caption_sft.datasets.formats.restricted_pickle import load_plain_pickle
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.evaluation.dataset_report import InspectRecord, summarize
 from projects.mask_caption_sft.ops.prompts import check_expression
 from projects.mask_caption_sft.structures import BrokenRecord
 
@@ -84,7 +86,7 @@ def test_a_short_row_is_named_with_its_line(folder):
     table = root / 'train-annotations-object-segmentation.csv'
     rewrite_rows(table, lambda rows: rows.__setitem__(1, rows[1][:1]))
     dataset = OpenImages(data_root=str(root))
-    assert 'line 2: MaskPath, ImageID or LabelName is missing' in broken_reason(dataset, len(dataset) - 1)
+    assert 'line 2: it has 1 values, the header 10' in broken_reason(dataset, len(dataset) - 1)
 
 
 def test_a_table_of_another_release_does_not_start_a_run(folder):
@@ -162,6 +164,19 @@ def rewrite_npz(root, change):
         (lambda a: a['mask1'].__setitem__((0, 0), np.inf), 'mask1 holds values that are not finite'),
         (lambda a: a['mask2'].fill(0), 'mask2 is empty: the object is not visible'),
         (lambda a: a.update(mask1=a['mask1'] / 255), r'mask1 is in 0\.\.1; .*multiply by 255'),
+        (
+            lambda a: a.update(frame1=a['frame1'] / 255),
+            r'frame1 has a range of values from 0.* to [01].*Scale',
+        ),
+        (
+            lambda a: a.update(frame2=a['frame2'] / 127.5 - 1),
+            r'frame2 has a range of values from -\d.*written in 0\.\.255',
+        ),
+        (
+            lambda a: a.update(frame2=(a['frame2'] / 255 - 0.45) / 0.22),
+            r'frame2 has a range of values from -',
+        ),
+        (lambda a: a.update(frame1=a['frame1'] * 257), r'frame1 has a range of values from \d+ to \d{5};'),
         (lambda a: a.update(frame1=np.array('text')), 'frame1 of .* does not match|ufunc'),
     ],
 )
@@ -170,6 +185,31 @@ def test_a_wrong_pair_is_named(folder, change, reason):
     rewrite_npz(root, change)
     found = broken_reason(SAVPairs(data_root=str(root), pipeline=PIPELINE))
     assert re.search(reason, found), found
+
+
+@pytest.mark.parametrize(
+    'change',
+    [lambda f: f * 0, lambda f: (f > 128) * 3.0, lambda f: f * 1.1 - 12],
+    ids=['black', 'dark', 'over'],
+)
+def test_black_and_dark_frames_are_frames_and_so_are_overshooting_ones(folder, change):
+    """Dark ones hold whole numbers above 1; bicubic resizing leaves values a little outside 0..255."""
+    root = folder('sav')
+    rewrite_npz(root, lambda arrays: arrays.update(frame1=change(arrays['frame1'])))
+    assert not isinstance(SAVPairs(data_root=str(root), pipeline=PIPELINE)[0], BrokenRecord)
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize(('name', 'kind'), [('sa1b', SA1B), ('openimages', OpenImages), ('refcoco', RefCOCO)])
+def test_an_image_of_more_than_8_bits_is_refused_and_not_white(folder, name, kind, dtype):
+    root = folder(name)
+    dataset = kind(data_root=str(root), pipeline=PIPELINE)
+    path = Path(dataset.read_record(dataset.get_data_info(0)).view1.image_id)
+    gray = np.asarray(Image.open(path).convert('L')).astype(dtype) * 257
+    Image.fromarray(gray).save(path, format='PNG' if dtype is np.uint16 else 'TIFF')
+    assert re.search(r'pixels of 16 or 32 bits .*convert it to 8 bits per channel', broken_reason(dataset))
+    summary = summarize(map(InspectRecord(dataset), range(3)), 3)
+    assert summary['faults'] == {'wrong range': 1}
 
 
 @pytest.mark.parametrize(('name', 'kind', 'pattern'), [

@@ -11,7 +11,7 @@ from PIL import Image
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs
 from projects.mask_caption_sft.datasets import base as base_module
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
-from projects.mask_caption_sft.evaluation.dataset_report import InspectRecord, summarize
+from projects.mask_caption_sft.evaluation.dataset_report import InspectRecord, report_table, summarize
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
 
 PIPELINE = [
@@ -52,8 +52,8 @@ def nan_frame(arrays):
     arrays['frame1'][0, 0] = np.nan
 
 
-def other_rle_size(content):
-    content['annotations'][0]['segmentation']['size'] = [7, 9]
+def other_rle_size(content, position=0):
+    content['annotations'][position]['segmentation']['size'] = [7, 9]
 
 
 def one_pixel(path):
@@ -72,7 +72,7 @@ SAV = [
 SA1B_JSON = [
     (truncate, 'truncated'),
     (zero_bytes, 'truncated'),
-    (rewrite_json(other_rle_size), 'size mismatch'),
+    (rewrite_json(lambda c: [other_rle_size(c, i) for i in range(len(c['annotations']))]), 'size mismatch'),
     (rewrite_json(lambda c: c.pop('annotations')), 'wrong keys'),
     (rewrite_json(lambda c: c.update(annotations=[])), 'other'),
     (rewrite_json(lambda c: c['image'].update(width=999)), 'size mismatch'),
@@ -106,6 +106,30 @@ def test_a_damaged_file_is_one_named_broken_record(folder, kind, name, pattern, 
     assert damaged.stem.split('_')[0] in broken[0].sample_id + broken[0].reason
     summary = summarize(map(InspectRecord(dataset), range(3)), 3)
     assert summary['faults'] == {fault: 1}
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [other_rle_size, lambda c: c['annotations'][0]['segmentation'].update(counts='0'),
+     lambda c: c['annotations'][0].pop('segmentation')],
+)  # fmt: skip
+def test_one_bad_mask_costs_that_mask_and_not_its_image(folder, damage, monkeypatch):
+    root = folder('sa1b')
+    path = sorted(root.glob('*.json'))[0]
+    said = []
+    monkeypatch.setattr(base_module, 'print_log', lambda text, *_: said.append(text))
+    before = SA1B(data_root=str(root), max_masks=None)[0].view1.masks
+    rewrite_json(damage)(path)
+    dataset = SA1B(data_root=str(root), pipeline=PIPELINE, max_masks=None)
+    assert np.array_equal(dataset.read_record(dataset.get_data_info(0)).view1.masks, before[1:])
+    assert isinstance(dataset[0], RegionSample)
+    assert said[0].startswith(f'{path}: a mask is left out: annotation 0: ')
+    summary = summarize(map(InspectRecord(dataset), range(3)), 3)
+    assert summary['broken'] == 0
+    [(name, reason)] = summary['masks_left_out']
+    assert name == path.name
+    assert reason.startswith('annotation 0: ')
+    assert 'masks left out of records whose others are read: 1' in report_table({'sa1b': summary})
 
 
 def test_a_short_row_is_one_broken_record(folder):

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO
+from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs
 from projects.mask_caption_sft.datasets.inside import inside
 from projects.mask_caption_sft.structures import BrokenRecord
 
@@ -60,3 +60,22 @@ def test_a_file_outside_is_not_read_by_openimages(folder, column):
         changed.append(','.join(cells))
     path.write_text('\n'.join([header, *changed]) + '\n')
     assert refused(OpenImages(data_root=str(root)))
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind', 'pattern'), [('sa1b', SA1B, '*.json'), ('sav', SAVPairs, '**/*.npz')]
+)
+@pytest.mark.parametrize('form', ['{root}/../elsewhere/{name}', '{there}/{name}'])
+def test_a_table_of_masks_cannot_name_a_file_elsewhere(folder, name, kind, pattern, form):
+    """It may have come with the data."""
+    root = folder(name)
+    dataset = kind(data_root=str(root))
+    record = dataset.get_data_info(0)
+    path = sorted(root.glob(pattern))[0]
+    there = root.parent / 'elsewhere'
+    there.mkdir()
+    for file in path.parent.glob(f'{path.stem}*'):
+        file.rename(there / file.name)
+    sample_id = form.format(root=root, there=there, name=path.name)
+    with pytest.raises(ValueError, match='is not a path below'):
+        dataset.read_record(record | {'sample_id': sample_id})

@@ -18,9 +18,9 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from ..structures import BrokenRecord, RegionSample, UnusableRecordError
+from .raw_sample import RawSample
 from .seeding import numpy_seed
 from .skip_list import SKIP_LIST, read_skip_list
-from .transforms import RawSample
 
 #: What a damaged file makes the readers raise; any other exception is a bug in the program.
 RECORD_ERRORS = (
@@ -174,12 +174,18 @@ class RegionDataset(BaseDataset):
         seeded = nullcontext() if self.seed is None else numpy_seed(self.seed, index)
         try:
             with seeded:
-                return self.pipeline({'sample': self._read_patiently(record)})['sample']
+                sample = self._read_patiently(record)
+                self._name_dropped(sample)
+                return self.pipeline({'sample': sample})['sample']
         except UnusableRecordError as error:
             return BrokenRecord(self.name, record['sample_id'], f'unusable: {error}', is_unusable=True)
         except RECORD_ERRORS as error:
             reason = f'{type(error).__name__}: {error}'
             return BrokenRecord(self.name, record['sample_id'], reason)
+
+    def _name_dropped(self, sample: RawSample) -> None:
+        for reason in getattr(sample, 'dropped', ()):
+            print_log(f'{sample.sample_id}: a mask is left out: {reason}', 'current', logging.WARNING)
 
     def _read_patiently(self, record: dict) -> RawSample:
         for _ in range(self.num_retries):
@@ -198,10 +204,26 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises:
         OSError: The file is missing, truncated or not an image; the message names it.
+        ValueError: See :func:`rgb_pixels`.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert('RGB'))
+            return rgb_pixels(image)
     except (OSError, SyntaxError) as error:
         number = getattr(error, 'errno', None)
         raise OSError(number, f'{path} cannot be read as an image ({error})') from error
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """An image of Pillow as ``[H, W, 3]`` uint8 RGB.
+
+    Raises:
+        ValueError: Its pixels have more than 8 bits, and Pillow would clip them: the picture would be white.
+    """
+    if image.mode[0] in 'IF':
+        raise ValueError(
+            f'the image has pixels of 16 or 32 bits (mode {image.mode!r}); convert it to 8 bits per channel'
+        )
+    return np.asarray(image.convert('RGB'))

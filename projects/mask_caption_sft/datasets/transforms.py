@@ -1,6 +1,6 @@
 """From an image with masks to two views of it, as the model sees them."""
 
-from dataclasses import dataclass, field
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,58 +12,12 @@ from torch import Tensor
 
 from ..ops.visual_prompt import visual_prompt_grid
 from ..structures import RegionSample, UnusableRecordError, View
+from .raw_sample import RawSample, RawView
 from .tiling import grounding_pixels, tile_image
 
 
-@dataclass
-class RawView:
-    """An image as it was read.
-
-    Attributes:
-        image_id: Names the pixels.
-        image: ``[H, W, 3]`` uint8 RGB.
-        masks: ``[N, H, W]`` bool.
-    """
-
-    image_id: str
-    image: np.ndarray
-    masks: np.ndarray
-
-
-@dataclass
-class RawSample:
-    """What a dataset reads from disk, before transforms.
-
-    Attributes:
-        dataset, sample_id: See :class:`RegionSample`.
-        view1, view2: Two views; the second may be missing.
-        expressions: One text or None per region.
-        absent: Per region, whether its expression fits nothing, so that its mask is empty on purpose;
-            an empty list means that none does.
-    """
-
-    dataset: str
-    sample_id: str
-    view1: RawView
-    view2: RawView | None
-    expressions: list[str | None] = field(default_factory=list)
-    absent: list[bool] = field(default_factory=list)
-
-    def is_absent(self) -> np.ndarray:
-        """``[N]`` bool."""
-        return np.array(self.absent or [False] * len(self.expressions), dtype=bool)
-
-    def keep_regions(self, rows: list[int]) -> None:
-        """Drop all regions but these."""
-        self.absent = self.is_absent()[rows].tolist()
-        self.expressions = [self.expressions[i] for i in rows]
-        for view in (self.view1, self.view2):
-            if view is not None:
-                view.masks = view.masks[rows]
-
-
 class ChooseRegions(BaseTransform):
-    """Keep at most ``max_regions`` regions that are visible in every view, at random.
+    """Keep at most ``max_regions`` regions that are visible in every view, at random; only those are decoded.
 
     Args:
         max_regions: Largest number of regions of one image; None keeps all, in order.
@@ -83,21 +37,26 @@ class ChooseRegions(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Drop the regions that are not drawn."""
         sample: RawSample = results['sample']
-        usable = np.ones(len(sample.expressions), dtype=bool)
-        for view in (sample.view1, sample.view2):
-            if view is not None:
-                area = view.masks.mean(axis=(1, 2))
-                usable &= (area > 0) & (area >= self.min_area_ratio) & (area <= self.max_area_ratio)
-        rows = np.flatnonzero(usable | sample.is_absent())
-        if not len(rows):
+        absent = sample.is_absent()
+        rows = np.flatnonzero(self._passing(sample.known_areas()) | absent)
+        most = len(rows) if self.max_regions is None else self.max_regions
+        if len(rows) > most:
+            rows = rows[np.random.permutation(len(rows))]
+        # A mask whose area is not known without decoding it is decoded only if it would be kept.
+        passing = (row for row in rows.tolist() if absent[row] or self._passing(sample.areas(row)))
+        kept = list(itertools.islice(passing, most))
+        if not kept:
             raise UnusableRecordError(
-                f'none of {len(usable)} masks is visible in both views with an area between '
+                f'none of {len(absent)} masks is visible in both views with an area between '
                 f'{self.min_area_ratio} and {self.max_area_ratio} of the image'
             )
-        if self.max_regions is not None and len(rows) > self.max_regions:
-            rows = np.random.choice(rows, self.max_regions, replace=False)
-        sample.keep_regions(rows.tolist())
+        sample.keep_regions(kept)
         return results
+
+    def _passing(self, areas: np.ndarray) -> np.ndarray:
+        """``[...]`` bool from shares of the image ``[views, ...]``; one that is not known (NaN) passes."""
+        wrong = (areas <= 0) | (areas < self.min_area_ratio) | (areas > self.max_area_ratio)
+        return np.logical_not(wrong.any(axis=0))
 
 
 class SecondView(BaseTransform):

@@ -30,6 +30,8 @@ FAULTS = {
     'aspect ratio': 'aspect mismatch',
     'the RLE is of size': 'size mismatch',
     'does not match': 'size mismatch',
+    'range of values': 'wrong range',
+    'bits per channel': 'wrong range',
     'says': 'size mismatch',
     'empty': 'empty mask',
     'not finite': 'not finite',
@@ -52,6 +54,7 @@ class RecordFacts:
         areas: Share of the image that each region covers, in each view.
         num_empty: Regions without a pixel in some view.
         num_texts: Regions with an expression.
+        dropped: Why masks were left out of a record whose other masks could be read.
         out_of_bounds: Polygons with a point outside the image.
         content: Hash of the pixels and masks.
         swap: Evidence for swapped channels, see :func:`swap_evidence`, if the format leaves
@@ -64,6 +67,7 @@ class RecordFacts:
     areas: list[float] = field(default_factory=list)
     num_empty: int = 0
     num_texts: int = 0
+    dropped: list[str] = field(default_factory=list)
     out_of_bounds: int = 0
     content: str = ''
     swap: float | None = None
@@ -81,18 +85,20 @@ class InspectRecord:
         facts = RecordFacts(self.dataset.short_id(record['sample_id']))
         try:
             sample = self.dataset.read_record(record)
+            for view in sample.views:
+                view.masks  # noqa: B018  (decodes them)
         except RECORD_ERRORS as error:
             facts.fault = f'{type(error).__name__}: {error}'
             return facts
+        facts.dropped = sample.dropped
         digest = hashlib.sha256()
         empty = np.zeros(len(sample.expressions), bool)
-        for view in (sample.view1, sample.view2):
-            if view is not None:
-                facts.sizes.append((view.image.shape[0], view.image.shape[1]))
-                area = view.masks.mean(axis=(1, 2))
-                facts.areas += area.tolist()
-                empty |= area == 0
-                digest.update(view.image.tobytes() + np.packbits(view.masks).tobytes())
+        for view in sample.views:
+            facts.sizes.append((view.image.shape[0], view.image.shape[1]))
+            area = view.masks.mean(axis=(1, 2))
+            facts.areas += area.tolist()
+            empty |= area == 0
+            digest.update(view.image.tobytes() + np.packbits(view.masks).tobytes())
         facts.num_empty = int((empty & ~sample.is_absent()).sum())
         facts.num_texts = sum(text is not None for text in sample.expressions)
         facts.out_of_bounds = _out_of_bounds(record, facts.sizes[0])
@@ -162,11 +168,13 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
     faults: dict[str, list[tuple[str, str]]] = defaultdict(list)
     copies: dict[str, list[str]] = defaultdict(list)
     swaps: list[float] = []
+    dropped: list[tuple[str, str]] = []
     for facts in records:
         read += 1
         if facts.fault is not None:
             faults[kind_of_fault(facts.fault)].append((facts.sample_id, facts.fault))
             continue
+        dropped += [(facts.sample_id, reason) for reason in facts.dropped]
         sizes.update(f'{width} x {height}' for height, width in facts.sizes)
         areas.add(facts.areas)
         regions += len(facts.areas) // max(1, len(facts.sizes))
@@ -184,6 +192,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
         'regions': regions, 'texts': texts, 'empty_masks': empty, 'polygons_out_of_bounds': outside,
         'sizes': dict(sizes.most_common(5)), 'area_ratio_0_5_50_95_100': areas.at([0, 0.05, 0.5, 0.95, 1]),
         'duplicates': [ids for ids in copies.values() if len(ids) > 1],
+        'masks_left_out': dropped,
         'channels_look_swapped': mostly_swapped(swaps),
     }  # fmt: skip
 
@@ -207,4 +216,8 @@ def report_table(summaries: dict[str, dict[str, Any]]) -> str:
         lines += [f'    {sample_id}: {reason}' for sample_id, reason in summary['broken_records'][:20]]
         more = len(summary['broken_records']) - 20
         lines += [f'    and {more} more, see the JSON'] if more > 0 else []
+        left_out = summary['masks_left_out']
+        if left_out:
+            lines.append(f'  masks left out of records whose others are read: {len(left_out)}')
+            lines += [f'    {sample_id}, {reason}' for sample_id, reason in left_out[:20]]
     return '\n'.join(lines)

@@ -13,7 +13,12 @@ from .segmentation_checks import check_counts, check_polygons
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """A COCO segmentation as a bool mask ``[height, width]``.
+    """A COCO segmentation as a bool mask ``[height, width]``; see :func:`to_rle`."""
+    return coco_mask.decode(to_rle(segmentation, height, width)).astype(bool)
+
+
+def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """A COCO segmentation, checked, as compressed RLE; its area is known without decoding it.
 
     Args:
         segmentation: Polygons (a list of flat x, y lists), uncompressed RLE or
@@ -26,25 +31,29 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
             :mod:`ops.segmentation_checks` refuses.
     """
     if isinstance(segmentation, list) and any(isinstance(part, dict) for part in segmentation):
-        return np.any([decode_segmentation(part, height, width) for part in segmentation], axis=0)
+        return unite_rles([to_rle(part, height, width) for part in segmentation], height, width)
     if isinstance(segmentation, list):
         polygons = [p for p in segmentation if len(p) >= 6]
         check_polygons(polygons, height, width)
-        if not polygons:
-            return np.zeros((height, width), dtype=bool)
-        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    elif isinstance(segmentation, dict) and 'counts' in segmentation:
-        rle = segmentation
-        if list(rle['size']) != [height, width]:
+        return unite_rles(coco_mask.frPyObjects(polygons, height, width) if polygons else [], height, width)
+    if isinstance(segmentation, dict) and 'counts' in segmentation:
+        if list(segmentation['size']) != [height, width]:
             raise ValueError(
-                f'the RLE is of size {list(rle["size"])}, the image of {[height, width]} (height, width)'
+                f'the RLE is of size {list(segmentation["size"])}, the image of {[height, width]} '
+                '(height, width)'
             )
-        check_counts(rle['counts'], height, width)
-        if isinstance(rle['counts'], list):
-            rle = coco_mask.frPyObjects(rle, height, width)
-    else:
-        raise ValueError(f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE')
-    return coco_mask.decode(rle).astype(bool)
+        check_counts(segmentation['counts'], height, width)
+        if isinstance(segmentation['counts'], list):
+            return coco_mask.frPyObjects(segmentation, height, width)
+        return segmentation
+    raise ValueError(f'a segmentation of type {type(segmentation).__name__} is neither polygons nor RLE')
+
+
+def unite_rles(rles: list[dict[str, Any]], height: int, width: int) -> dict[str, Any]:
+    """The union of compressed RLEs of one size; of none, an empty mask."""
+    if not rles:
+        return coco_mask.frPyObjects({'size': [height, width], 'counts': [height * width]}, height, width)
+    return coco_mask.merge(rles)
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:

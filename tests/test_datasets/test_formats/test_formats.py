@@ -94,14 +94,42 @@ def test_sa1b_filters_masks_by_their_scores(folder):
     assert len(raw(strict).expressions) == total - 3 if total > 3 else True
 
 
-def test_sa1b_decodes_only_the_masks_it_draws(written, monkeypatch):
-    from projects.mask_caption_sft.datasets.formats import sa1b
+@pytest.mark.parametrize(('name', 'kind'), [('sa1b', SA1B), ('refcoco', RefCOCO)])
+def test_only_the_mask_that_is_trained_on_is_decoded(written, monkeypatch, name, kind):
+    """And it is the one that was drawn when all were decoded first."""
+    from projects.mask_caption_sft.datasets import raw_sample
 
     decoded = []
-    decode = sa1b.decode_segmentation
-    monkeypatch.setattr(sa1b, 'decode_segmentation', lambda *a: decoded.append(1) or decode(*a))
-    sample = raw(SA1B(data_root=str(written / 'sa1b'), max_masks=2))
-    assert len(sample.expressions) == len(decoded) == 2
+    decode = raw_sample.coco_mask.decode
+    monkeypatch.setattr(raw_sample.coco_mask, 'decode', lambda rle: decoded.append(1) or decode(rle))
+    dataset = kind(data_root=str(written / name))
+    for seed in range(10):
+        lazy, eager = raw(dataset), raw(dataset)
+        eager.expressions = lazy.expressions
+        eager.view1.masks = np.array(eager.view1.masks)
+        decoded.clear()
+        np.random.seed(seed)
+        chosen = ChooseRegions(1).transform({'sample': lazy})['sample'].view1.masks
+        assert len(decoded) == len(chosen) == 1
+        np.random.seed(seed)
+        drawn = np.random.choice(len(eager.view1.masks), 1, replace=False)
+        assert np.array_equal(chosen, eager.view1.masks[drawn])
+
+
+def test_masks_in_files_are_read_until_enough_are_large_enough(written, monkeypatch):
+    from projects.mask_caption_sft.datasets.formats import openimages
+
+    read = []
+    read_mask = openimages._read_mask
+    monkeypatch.setattr(openimages, '_read_mask', lambda *args: read.append(args[0].name) or read_mask(*args))
+    dataset = OpenImages(data_root=str(written / 'openimages'))
+    np.random.seed(0)
+    areas = raw(dataset).view1.masks.mean((1, 2))
+    read.clear()
+    kept = ChooseRegions(1).transform({'sample': raw(dataset)})['sample']
+    assert len(read) == len(kept.expressions) == 1
+    largest = ChooseRegions(1, min_area_ratio=areas.max()).transform({'sample': raw(dataset)})['sample']
+    assert largest.view1.masks.mean() == areas.max()
 
 
 def test_openimages_masks_are_brought_to_the_image_by_nearest(written):
@@ -135,20 +163,21 @@ def test_refcoco_draws_one_sentence_per_object_or_takes_them_all(written):
     assert set(one.expressions) <= set(every.expressions)
 
 
-def test_refcoco_never_trains_on_a_held_out_image_of_a_set_beside_it(folder, written):
+@pytest.mark.parametrize('folder_name', ['refcoco+', 'RefCOCOg'])
+def test_refcoco_never_trains_on_a_held_out_image_of_a_set_beside_it(folder, folder_name):
     import pickle
     import shutil
 
     root = folder('refcoco')
     everything = RefCOCO(data_root=str(root))
-    shared = everything.get_data_info(0)['image']['id']
-    beside = root.parent / 'refcoco+'
+    shared = int(everything.get_data_info(0)['sample_id'].split()[-1])
+    beside = root.parent / folder_name
     shutil.copytree(root, beside)
     refs = [{'image_id': shared, 'split': 'testA'}]
     (beside / 'refs(unc).p').write_bytes(pickle.dumps(refs, protocol=2))
     guarded = RefCOCO(data_root=str(root))
-    drawn = {guarded.get_data_info(i)['image']['id'] for i in range(len(guarded))}
-    assert shared not in drawn
+    drawn = {guarded.get_data_info(i)['sample_id'] for i in range(len(guarded))}
+    assert everything.get_data_info(0)['sample_id'] not in drawn
     assert len(guarded) == len(everything) - 1
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from projects.mask_caption_sft.datasets import SA1B
-from projects.mask_caption_sft.datasets.index.columns import openimages_columns, sa1b_columns
+from projects.mask_caption_sft.datasets.formats.openimages_table import box_columns
+from projects.mask_caption_sft.datasets.formats.sa1b import annotation_columns
 from projects.mask_caption_sft.datasets.index.mask_filter import MaskFilter
 from projects.mask_caption_sft.ops.mask import encode_rle
 
@@ -41,16 +42,15 @@ def annotation(x, y, width, height):
 def test_a_mask_of_sa1b_touches_the_border_within_a_pixel():
     boxes = [(5, 5, 5, 5), (1, 5, 5, 5), (5, 1, 5, 5), (44, 5, 5, 5), (5, 34, 5, 5), (42, 32, 5, 5)]
     content = {'image': {'height': 40, 'width': 50}, 'annotations': [annotation(*box) for box in boxes]}
-    columns = sa1b_columns(content)
+    columns = annotation_columns(content)
+    assert columns['box'][0].tolist() == [5 / 50, 5 / 40, 10 / 50, 10 / 40]
     assert columns['touches_border'].tolist() == [False, True, True, True, True, False]
     assert columns['area_ratio'].tolist() == pytest.approx([25 / 2000] * 6)
 
 
 def test_a_box_of_openimages_touches_the_border_where_it_reaches_0_or_1():
     boxes = [(0.1, 0.5, 0.2, 0.4), (0.0, 0.5, 0.2, 0.4), (0.1, 1.0, 0.2, 0.4), (0.1, 0.5, 0.2, 1.0)]
-    sides = ('BoxXMin', 'BoxXMax', 'BoxYMin', 'BoxYMax')
-    rows = [dict(zip(sides, map(str, box))) | {'PredictedIoU': '0.8'} for box in boxes]
-    columns = openimages_columns(rows)
+    columns = box_columns(*np.array(boxes).T, np.full(4, 0.8))
     assert columns['touches_border'].tolist() == [False, True, True, True]
     assert columns['area_ratio'][0] == pytest.approx(0.4 * 0.2)
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import pickle
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from projects.mask_caption_sft.datasets.packs.convert import (
     FrameEncoding,
     PackTask,
     encoding_loss,
+    pack_sample,
 )
 from projects.mask_caption_sft.datasets.packs.format import (
     PackedRecord,
@@ -82,6 +84,36 @@ def test_one_text_of_a_region_is_drawn_for_training(written, tmp_path):
     drawn = [packed.read_record(packed.get_data_info(0)).expressions for _ in range(40)]
     assert all(len(texts) == len(stored.texts) for texts in drawn)
     assert {texts[0] for texts in drawn} == set(stored.texts[0])
+
+
+def test_expressions_that_fit_nothing_stay_so_in_a_pack(folder, tmp_path):
+    root = folder('refcoco')
+    refs = pickle.loads((root / 'refs(unc).p').read_bytes())
+    for ref in refs[:2]:
+        ref.update(ann_id=[-1], sentences=[{'sent_id': 1, 'sent': f'the white cat {ref["ref_id"]}'}])
+    (root / 'refs(unc).p').unlink()
+    (root / 'grefs(unc).json').write_text(json.dumps(refs))
+    dataset = everything(RefCOCO, root, no_target='empty')
+    pack(dataset, tmp_path / 'pack')
+    packed = PackedRegions(data_root=str(tmp_path / 'pack'), every_expression=True, max_masks=None)
+    for i in range(3):
+        first, second = (d.read_record(d.get_data_info(i)) for d in (dataset, packed))
+        assert second.expressions == first.expressions
+        assert second.is_absent().tolist() == first.is_absent().tolist()
+    pipeline = [ChooseRegions(None), SecondView()]
+    sample = PackedRegions(data_root=str(tmp_path / 'pack'), pipeline=pipeline)[0]
+    absent = [expression.startswith('the white cat') for expression in sample.expressions]
+    assert sum(absent) == 1, 'texts of one empty mask are those of one region, as of any other mask'
+    assert [not mask.any() for mask in sample.view1.masks] == absent
+
+
+def test_a_mask_that_is_empty_by_mistake_is_not_an_absent_one(written, tmp_path):
+    dataset = everything(RefCOCO, written / 'refcoco')
+    sample = dataset.read_record(dataset.get_data_info(0))
+    sample.view1.masks[:2] = False
+    sample.absent = [i == 1 for i in range(len(sample.expressions))]
+    record = pack_sample(sample, 'a', FrameEncoding('png'))
+    assert record.absent[:3] == [False, True, False]
 
 
 def test_the_result_does_not_depend_on_the_workers(written, tmp_path):

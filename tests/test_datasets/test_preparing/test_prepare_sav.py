@@ -16,6 +16,7 @@ from projects.mask_caption_sft.datasets.preparing.sav_video import (
     choose_pairs,
     count_frames,
     decode_frames,
+    find_videos,
     read_masklets,
 )
 from projects.mask_caption_sft.ops.mask import encode_rle
@@ -71,9 +72,20 @@ def test_decoded_frames_are_those_asked_for(tmp_path):
 
 def prepare(videos: Path, out: Path, workers: int = 1, **options) -> PackedRegions:
     task = PrepareVideo(str(videos), PairOptions(**options))
-    paths = sorted(str(path) for path in videos.rglob('*.mp4'))
+    paths = find_videos(videos)
     write_pack(out, paths, task, options, workers)
     return PackedRegions(data_root=str(out))
+
+
+def test_videos_behind_links_are_found(tmp_path):
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    (disk / 'b.mp4').touch()
+    (tmp_path / 'videos').mkdir()
+    (tmp_path / 'videos' / 'a.mp4').touch()
+    (tmp_path / 'videos' / 'part').symlink_to(disk)
+    (disk / 'back').symlink_to(tmp_path / 'videos')
+    assert find_videos(tmp_path / 'videos') == [str(tmp_path / 'videos' / n) for n in ('a.mp4', 'part/b.mp4')]
 
 
 def test_annotation_i_is_frame_4i_so_masks_lie_on_what_moves(tmp_path):

@@ -3,20 +3,25 @@
 import math
 import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...structures import UnusableRecordError
-from ..base import RegionDataset
-from ..transforms import RawSample, RawView
+from ..index.schema import MaskRows, TablePart
+from ..index.tree import FileTree
+from ..inside import inside
+from ..raw_sample import RawSample, RawView
+from ..tabled import TabledDataset
 
 #: A frame of 512 x 512 takes 3 MiB; 8K takes 400.
 _MAX_ARRAY_BYTES = 2**29
 _KEYS = ('frame1', 'mask1', 'frame2', 'mask2')
 
 
-class SAVPairs(RegionDataset):
+class SAVPairs(TabledDataset):
     """Two frames of one video with the mask of one object in each; no text.
 
     On disk::
@@ -24,8 +29,8 @@ class SAVPairs(RegionDataset):
         **/masklet_data_*.npz   frame1, frame2  (512, 512, 3) float32 in 0..255, **BGR**
                                 mask1, mask2    (512, 512) float32 in 0..255, > 127 is the object
 
-    The channels are blue, green, red: read as RGB, skin looks blue. Some masks are empty
-    (the object is hidden in one frame); such a pair is reported and not drawn.
+    Frames in another range are refused. The channels are blue, green, red: read as RGB, skin looks blue.
+    Some masks are empty (the object is hidden in one frame); such a pair is reported and not drawn.
 
     Args:
         channel_order: ``'bgr'`` as the pairs were written, or ``'rgb'``.
@@ -40,12 +45,15 @@ class SAVPairs(RegionDataset):
         self.channel_order = channel_order
         super().__init__(data_root=data_root, **kwargs)
 
-    def list_records(self) -> list[dict]:
-        paths = sorted(Path(self.data_root).rglob('masklet_data_*.npz'))
-        return [{'sample_id': str(path)} for path in paths]
+    def table_source(self) -> 'SAVFiles':
+        return SAVFiles(str(self.data_root))
 
-    def read_record(self, record: dict) -> RawSample:
-        arrays = self._read_arrays(record['sample_id'])
+    def make_record(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def read_masks(self, record: dict) -> RawSample:
+        # A table that came with the data may name anything.
+        arrays = self._read_arrays(str(inside(self.data_root, self.short_id(record['sample_id']))))
         views = []
         for number in (1, 2):
             frame, mask = arrays[f'frame{number}'], arrays[f'mask{number}']
@@ -56,6 +64,7 @@ class SAVPairs(RegionDataset):
             for key in (f'frame{number}', f'mask{number}'):
                 if not np.isfinite(arrays[key]).all():
                     raise ValueError(f'{key} holds values that are not finite')
+            check_range(f'frame{number}', frame)
             if 0 < mask.max() <= 1:
                 raise ValueError(f'mask{number} is in 0..1; masks are written in 0..255, multiply by 255')
             if self.channel_order == 'bgr':
@@ -77,6 +86,34 @@ class SAVPairs(RegionDataset):
                 return {key: file[key] for key in _KEYS}
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise OSError(f'truncated or not an npz file ({error})') from error
+
+
+@dataclass(frozen=True)
+class SAVFiles(FileTree):
+    """Lists pairs in the mask table; the files are not opened, so nothing else is known of them."""
+
+    KIND, PATTERN = 'sav', 'masklet_data_*.npz'
+
+    def read(self, names: Sequence[str]) -> TablePart:
+        rows = MaskRows()
+        for name in names:
+            rows.add(record=name, image=name, source=name, reference='mask1, mask2')
+        return rows.part()
+
+
+def check_range(name: str, frame: np.ndarray) -> None:
+    """Raise ``ValueError`` for a frame that was scaled: read as 0..255 it would be black or white.
+
+    Values from 0 to 1, from -1 to 1, or with mean and deviation of a data set taken out, lie below 4;
+    16 bits reach far above 255. A frame that is black everywhere passes.
+    """
+    lowest, highest = float(frame.min()), float(frame.max())
+    is_scaled = (lowest < 0 or highest <= 1) and highest <= 4 and (lowest, highest) != (0, 0)
+    if is_scaled or highest >= 512 or lowest <= -256:
+        raise ValueError(
+            f'{name} has a range of values from {lowest:g} to {highest:g}; frames are written in 0..255. '
+            'Scale them back and write the pair again.'
+        )
 
 
 def _check_header(archive: zipfile.ZipFile, entry: str) -> None:

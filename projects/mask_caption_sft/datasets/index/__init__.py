@@ -1,1 +1,1 @@
-"""Indexes of masks: built once, then opened without reading any annotation file."""
+"""The mask table: made once from a dataset's files, then opened without reading any of them."""

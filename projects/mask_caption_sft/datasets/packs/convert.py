@@ -11,7 +11,7 @@ from PIL import Image
 from ...ops.mask import encode_rle
 from ..base import RECORD_ERRORS, RegionDataset
 from ..mix import build_dataset
-from ..transforms import RawSample, RawView
+from ..raw_sample import RawSample, RawView
 from .format import PackedRecord, PackedView
 from .read import PackedRegions
 
@@ -78,14 +78,16 @@ def pack_sample(sample: RawSample, sample_id: str, encoding: FrameEncoding) -> P
     views = [sample.view1] if sample.view2 is None else [sample.view1, sample.view2]
     rows: list[int] = []
     texts: list[list[str]] = []
+    absent = sample.is_absent()
     for row, expression in enumerate(sample.expressions):
-        if not rows or any(not np.array_equal(view.masks[row], view.masks[rows[-1]]) for view in views):
+        is_new = not rows or absent[row] != absent[rows[-1]]
+        if is_new or any(not np.array_equal(view.masks[row], view.masks[rows[-1]]) for view in views):
             rows.append(row)
             texts.append([])
         if expression is not None:
             texts[-1].append(expression)
     packed = [_pack_view(view, rows, encoding, f'{sample_id}#{i}') for i, view in enumerate(views, start=1)]
-    return PackedRecord(sample_id, packed, texts)
+    return PackedRecord(sample_id, packed, texts, absent=absent[rows].tolist() if absent.any() else [])
 
 
 def _pack_view(view: RawView, rows: list[int], encoding: FrameEncoding, image_id: str) -> PackedView:

@@ -3,7 +3,7 @@
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,15 @@ class PackedRecord:
         views: One or two.
         texts: N lists of texts, empty where nobody wrote any.
         frame_distance: Distance between the views of a video, in video frames; -1 if unknown.
+        absent: Whether the texts of each region fit nothing, so that its mask is empty on purpose; an empty
+            list means that none does.
     """
 
     sample_id: str
     views: list[PackedView]
     texts: list[list[str]]
     frame_distance: int = -1
+    absent: list[bool] = field(default_factory=list)
 
 
 def encode_record(record: PackedRecord) -> bytes:
@@ -60,6 +63,8 @@ def encode_record(record: PackedRecord) -> bytes:
             for v in record.views
         ],
     }
+    if any(record.absent):
+        header['absent'] = record.absent
     text = json.dumps(header, separators=(',', ':')).encode()
     body = b''.join([text, *(view.encoded for view in record.views)])
     return _PREFIX.pack(zlib.crc32(body), len(text)) + body
@@ -89,7 +94,8 @@ def decode_record(data: bytes) -> PackedRecord:
         start += view['bytes']
         height, width = view['size']
         views.append(PackedView(view['image_id'], encoded, (height, width), view['masks']))
-    return PackedRecord(header['sample_id'], views, header['texts'], header['frame_distance'])
+    absent = header.get('absent', [])
+    return PackedRecord(header['sample_id'], views, header['texts'], header['frame_distance'], absent)
 
 
 def area_ratios(view: PackedView) -> np.ndarray:

@@ -10,12 +10,12 @@ import lmdb
 import numpy as np
 from PIL import Image
 
-from ...ops.mask import decode_segmentation
+from ...ops.mask import to_rle
 from ...ops.prompts import check_expression
-from ..base import RegionDataset
-from ..index.name_column import NameColumn
-from ..transforms import RawSample, RawView
+from ..base import RegionDataset, rgb_pixels
+from ..raw_sample import LazyMasks, RawSample, RawView
 from .format import PackedRecord, PackedView, decode_record, read_manifest
+from .name_column import NameColumn
 from .write import record_key
 
 #: Open databases by path: LMDB refuses to open a database twice in one process.
@@ -96,7 +96,8 @@ class PackedRegions(RegionDataset):
         rows, expressions = self._draw(packed)
         views = [_raw_view(view, rows) for view in packed.views]
         second = views[1] if len(views) > 1 else None
-        return RawSample(self.name, packed.sample_id, views[0], second, expressions)
+        absent = [packed.absent[row] for row in rows] if packed.absent else []
+        return RawSample(self.name, packed.sample_id, views[0], second, expressions, absent)
 
     def read_packed(self, row: int) -> PackedRecord:
         """A record as it is stored."""
@@ -138,8 +139,8 @@ class _PackedRecords(Sequence):
 
 def _raw_view(view: PackedView, rows: list[int]) -> RawView:
     with Image.open(io.BytesIO(view.encoded)) as file:
-        image = np.asarray(file.convert('RGB'))
+        image = rgb_pixels(file)
     if image.shape[:2] != view.size:
         raise ValueError(f'the image of {view.image_id} is {image.shape[:2]}, the record says {view.size}')
-    masks = [decode_segmentation(view.masks[row], *view.size) for row in rows]
-    return RawView(view.image_id, image, np.stack(masks))
+    rles = [to_rle(view.masks[row], *view.size) for row in rows]
+    return RawView(view.image_id, image, LazyMasks.from_rles(rles))

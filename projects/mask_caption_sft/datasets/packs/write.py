@@ -14,7 +14,6 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from ..index.name_column import write_names
 from ..parallel import call_task, set_task
 from ..skip_list import write_skip_list
 from .format import (
@@ -26,6 +25,7 @@ from .format import (
     encode_record,
     record_checksum,
 )
+from .name_column import write_names
 
 _KEY = struct.Struct('>Q')
 _STATE, _BROKEN, _FACTS = b'state', b'broken-', b'facts-'

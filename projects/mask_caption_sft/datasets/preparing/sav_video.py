@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ..index.listing import list_tree
+
 #: Masklets are annotated at 6 frames per second, videos have 24: annotation i is frame 4 i.
 FRAMES_PER_ANNOTATION = 4
 _KINDS = ('manual', 'auto')
@@ -53,6 +55,11 @@ class FramePair:
         """A name that no other pair of the same video has."""
         frames = f'{self.first * FRAMES_PER_ANNOTATION:05d}-{self.second * FRAMES_PER_ANNOTATION:05d}'
         return f'{self.kind}{self.masklet:03d}/{frames}'
+
+
+def find_videos(folder: str | Path) -> list[str]:
+    """All ``*.mp4`` below a folder, sorted; links to folders are followed, and may lead in circles."""
+    return sorted(str(Path(folder) / name) for name in list_tree(folder, '*.mp4').names)
 
 
 def read_masklets(path: str | Path) -> list[list[dict[str, Any]]]:

@@ -1,43 +1,6 @@
-"""Records that are made from an index as they are drawn, instead of being held in memory."""
-
-from collections.abc import Callable, Sequence
-from typing import Any
+"""More draws for images of rare classes."""
 
 import numpy as np
-
-from .mask_filter import MaskFilter
-from .mask_index import MaskIndex
-
-
-class IndexedRecords(Sequence):
-    """Records of those images in an index that have a mask which passes a filter.
-
-    Args:
-        index: Where the masks are listed.
-        images: ``[U]`` positions of images in the index; an image may occur more than once.
-        mask_filter: Which masks of an image its record holds.
-        make_record: ``(name of the image, positions of its passing masks) -> record``.
-    """
-
-    def __init__(
-        self,
-        index: MaskIndex,
-        images: np.ndarray,
-        mask_filter: MaskFilter,
-        make_record: Callable[[str, list[int]], dict[str, Any]],
-    ) -> None:
-        self.mask_index, self.images = index, images
-        self.mask_filter, self.make_record = mask_filter, make_record
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, number):
-        image = int(self.images[number])
-        rows = self.mask_index.passing(image, self.mask_filter)
-        return self.make_record(
-            self.mask_index.names[image], self.mask_index.columns['position'][rows].tolist()
-        )
 
 
 def repeat_rare(
