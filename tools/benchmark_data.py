@@ -1,7 +1,9 @@
-"""Measures reading: npz pairs against a pack of them, and an index at its real size.
+"""Measures reading: npz pairs against a pack of them, a mask table of real size, one SA-1B sample.
 
     python tools/benchmark_data.py pack --npz data/sav_pairs --copies 20
-    python tools/benchmark_data.py index --masks 100000000
+    python tools/benchmark_data.py index --masks 10000000
+    python tools/benchmark_data.py rows --rows 200000
+    python tools/benchmark_data.py sample
 
 Ratios within one run are what counts: absolute rates depend on the machine. `pack` copies the pairs so
 that there is something to read, packs them, and reads both. "Cold" drops the files from the page cache first.
@@ -9,22 +11,33 @@ that there is something to read, packs them, and reads both. "Cold" drops the fi
 
 import _root  # noqa: F401
 import argparse
+import json
 import multiprocessing
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from PIL import Image
 
-from projects.mask_caption_sft.datasets import PackedRegions, SAVPairs
+from projects.mask_caption_sft.datasets import SA1B, OpenImages, PackedRegions, SAVPairs
 from projects.mask_caption_sft.datasets.index.mask_filter import MaskFilter
-from projects.mask_caption_sft.datasets.index.mask_index import COLUMNS, FORMAT_VERSION, MaskIndex
-from projects.mask_caption_sft.datasets.index.name_column import write_names
+from projects.mask_caption_sft.datasets.index.listing import Listing
+from projects.mask_caption_sft.datasets.index.schema import SCHEMA, TablePart
+from projects.mask_caption_sft.datasets.index.selection import Selection
+from projects.mask_caption_sft.datasets.index.source import TableSource
+from projects.mask_caption_sft.datasets.index.table import open_table
 from projects.mask_caption_sft.datasets.packs.write import write_pack
 from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding, PackTask, encoding_loss
 from projects.mask_caption_sft.datasets.parallel import call_task, set_task
+from projects.mask_caption_sft.datasets.raw_sample import RawSample
+from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
+from projects.mask_caption_sft.ops.mask import encode_rle
 
 _MASKS_PER_IMAGE = 100
 
@@ -93,20 +106,36 @@ def benchmark_pack(npz: Path, copies: int, quality: int) -> None:
                 )
 
 
-def simulate_index(folder: Path, num_masks: int) -> None:
-    """An index of random masks, 100 per image, written column by column."""
-    rng = np.random.default_rng(0)
-    num_images = num_masks // _MASKS_PER_IMAGE
-    for name, kind in COLUMNS.items():
-        values = np.lib.format.open_memmap(folder / f'{name}.npy', 'w+', kind, (num_masks,))
-        for start in range(0, num_masks, 10_000_000):
-            count = min(10_000_000, num_masks - start)
-            values[start : start + count] = rng.random(count, np.float32) if kind is np.float32 else 0
-        values.flush()
-    np.save(folder / 'ends.npy', np.arange(1, num_images + 1, dtype=np.int64) * _MASKS_PER_IMAGE)
-    write_names(folder, 'names', (f'sa_{i // 10000:06d}/sa_{i}.json' for i in range(num_images)))
-    text = f'{{"version": {FORMAT_VERSION}, "made": "", "signature": {{}}, "broken": {{}}}}'
-    (folder / 'index.json').write_text(text)
+@dataclass(frozen=True)
+class SimulatedMasks(TableSource):
+    """Random masks, 100 per image, 2000 images per part."""
+
+    num_masks: int
+
+    KIND = 'simulated'
+
+    def list_files(self) -> Listing:
+        names = [f'sa_{i // 10000:06d}/sa_{i}.json' for i in range(self.num_masks // _MASKS_PER_IMAGE)]
+        return Listing(names, np.zeros((len(names), 2), np.int64))
+
+    def tasks(self, listing: Listing) -> list[list[int]]:
+        images = range(len(listing.names))
+        return [list(images[start : start + 2000]) for start in range(0, len(images), 2000)]
+
+    def read(self, names: Sequence[str]) -> TablePart:
+        rng = np.random.default_rng(int(names[0][13:-5]))
+        count = len(names) * _MASKS_PER_IMAGE
+        names_of = pa.array(names).take(pa.array(np.repeat(np.arange(len(names)), _MASKS_PER_IMAGE)))
+        numbers = pa.array([str(i) for i in range(_MASKS_PER_IMAGE)])
+        known = {
+            'record': names_of, 'source': names_of, 'image': names_of,
+            'reference': numbers.take(pa.array(np.tile(np.arange(_MASKS_PER_IMAGE), len(names)))),
+            'touches_border': pa.array(np.zeros(count, bool)),
+            **{name: pa.array(rng.random(count, np.float32))
+               for name in ('area_ratio', 'predicted_iou', 'stability_score')},
+        }  # fmt: skip
+        columns = [known.get(field.name, pa.nulls(count, field.type)) for field in SCHEMA]
+        return TablePart(pa.table(columns, schema=SCHEMA))
 
 
 def private_bytes() -> int:
@@ -115,37 +144,115 @@ def private_bytes() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith('RssAnon'))) * 1024
 
 
-class DrawImages:
-    """Draws images of an index at random and reports the worker's private memory."""
+class DrawRecords:
+    """Draws records at random and reports the worker's private memory."""
 
-    def __init__(self, index: MaskIndex, mask_filter: MaskFilter) -> None:
-        self.index, self.mask_filter = index, mask_filter
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
 
     def __call__(self, seed: int) -> int:
-        """Private bytes after 20,000 draws."""
-        images = self.index.usable(self.mask_filter)
-        for image in np.random.default_rng(seed).integers(len(images), size=20_000).tolist():
-            self.index.passing(int(images[image]), self.mask_filter)
+        """Private bytes after 5,000 draws."""
+        for row in np.random.default_rng(seed).integers(len(self.selection), size=5_000).tolist():
+            self.selection[row]
         return private_bytes()
 
 
 def benchmark_index(num_masks: int) -> None:
-    """Start-up with and without the saved list of usable images, and memory of workers as they draw."""
+    """A table made once, selected from once, opened from then on; memory of workers as they draw."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        simulate_index(folder, num_masks)
+        source, folder = SimulatedMasks(temporary, num_masks), Path(temporary) / 'table'
+        start = time.perf_counter()
+        table = open_table(source, [folder], 60)
+        size = sum(table.info['parts'].values())
+        print(f'made in {time.perf_counter() - start:.1f} s, {size / 1e6:,.0f} MB for {num_masks:,} masks')
         mask_filter = MaskFilter(min_area_ratio=0.5, min_predicted_iou=0.9)
         for state in ('first start (filters once)', 'every later start'):
-            before, start = private_bytes(), time.perf_counter()
-            index = MaskIndex(folder)
-            usable = index.usable(mask_filter)
-            seconds, grown = time.perf_counter() - start, private_bytes() - before
-            print(f'{state}: {seconds:.3f} s, {grown / 1e6:.0f} MB, {len(usable):,} of {len(index):,} images')
-        with multiprocessing.get_context('fork').Pool(1, set_task, (DrawImages(index, mask_filter),)) as pool:
+            before, start = private_bytes(), time.process_time()
+            chosen = table.select(['reference'], mask_filter)
+            seconds, grown = time.process_time() - start, private_bytes() - before
+            print(f'{state}: {seconds:.3f} s of CPU, {grown / 1e6:.1f} MB, {len(chosen):,} images')
+        with multiprocessing.get_context('fork').Pool(1, set_task, (DrawRecords(chosen),)) as pool:
             memory = [pool.apply(call_task, (seed,)) for seed in range(5)]
-        print(
-            'private MB of a worker after each 20,000 draws: ' + ', '.join(f'{m / 1e6:.1f}' for m in memory)
-        )
+        listed = ', '.join(f'{m / 1e6:.1f}' for m in memory)
+        print(f'private MB of a worker after each 5,000 draws: {listed}')
+        start = time.process_time()
+        DrawRecords(chosen)(0)
+        print(f'a record from the table: {(time.process_time() - start) / 5_000 * 1e6:.0f} microseconds')
+
+
+def open_dataset(root: str) -> tuple[float, int]:
+    """Seconds and private bytes that opening OpenImages takes in a process of its own."""
+    before, start = private_bytes(), time.perf_counter()
+    dataset = OpenImages(data_root=root)
+    dataset.get_data_info(len(dataset) // 2)
+    return time.perf_counter() - start, private_bytes() - before
+
+
+def benchmark_rows(num_rows: int) -> None:
+    """OpenImages' table: what the process that makes the mask table needs, and what any other does."""
+    with tempfile.TemporaryDirectory() as root:
+        with (Path(root) / 'train-annotations-object-segmentation.csv').open('w') as file:
+            file.write('MaskPath,ImageID,LabelName,BoxID,')
+            file.write('BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n')
+            for i in range(num_rows):
+                image, box = f'{i // 3 * 7919:016x}', f'{i:08x}'
+                clicks = '0.1234 0.5678 1;' * 8
+                file.write(f'{image}_m01_{box}.png,{image},/m/01,{box},0.1,0.6,0.2,0.7,0.83,{clicks}\n')
+        (Path(root) / 'oidv7-class-descriptions.csv').write_text('/m/01,Thing\n')
+        context = multiprocessing.get_context('spawn')
+        for who in ('the process that makes the table', 'any other process'):
+            with context.Pool(1) as pool:
+                seconds, grown = pool.apply(open_dataset, (root,))
+            print(f'{who}: {seconds:.2f} s, {grown / 1e6:.2f} MB of its own for {num_rows:,} rows')
+
+
+def write_sample(folder: Path, size: tuple[int, int], num_masks: int) -> None:
+    """One image of SA-1B's size, with ellipses of SA-1B's areas: most are small."""
+    rng = np.random.default_rng(0)
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    annotations = []
+    for _ in range(num_masks):
+        area = np.exp(rng.uniform(np.log(2e-4), np.log(0.2))) * height * width
+        stretch, cx, cy = rng.uniform(0.5, 2), rng.uniform(0, width), rng.uniform(0, height)
+        radius = (area / np.pi) ** 0.5
+        mask = ((x - cx) * stretch) ** 2 + ((y - cy) / stretch) ** 2 < radius**2
+        box = [max(0, cx - radius), max(0, cy - radius), radius, radius]
+        annotations.append({'segmentation': encode_rle(mask), 'bbox': box, 'area': int(mask.sum())})
+    info = {'width': width, 'height': height, 'file_name': 'sa_1.jpg'}
+    (folder / 'sa_1.json').write_text(json.dumps({'image': info, 'annotations': annotations}))
+    noise = rng.integers(0, 255, (height // 8, width // 8, 3), np.uint8)
+    Image.fromarray(noise).resize((width, height)).save(folder / 'sa_1.jpg', quality=90)
+
+
+def decode_all(sample: RawSample) -> RawSample:
+    """As it was when masks were decoded before they were chosen."""
+    sample.view1.masks = sample.view1.masks.copy()
+    return sample
+
+
+def benchmark_sample(repeats: int) -> None:
+    """Processor time of one SA-1B sample up to the chosen masks, and through the 4B pipeline."""
+    with tempfile.TemporaryDirectory() as temporary:
+        write_sample(Path(temporary), (1500, 2250), 100)
+        dataset = SA1B(data_root=temporary)
+        packing = PackRegions(max_tiles=6, image_size=448, grid_size=16, grounding_size=1024)
+        for most in (4, 1):
+            choose = ChooseRegions(most, min_area_ratio=0.001)
+            seconds = []
+            for prepare in (decode_all, lambda sample: sample):
+                start = time.process_time()
+                for seed in range(repeats):
+                    np.random.seed(seed)
+                    sample = prepare(dataset.read_record(dataset.get_data_info(0)))
+                    results = choose.transform({'sample': sample})
+                    for transform in (SecondView(), packing):
+                        results = transform.transform(results)
+                seconds.append((time.process_time() - start) / repeats * 1000)
+            print(
+                f'max_regions={most}: all masks decoded first {seconds[0]:.0f} ms, '
+                f'the chosen ones only {seconds[1]:.0f} ms'
+            )
 
 
 def main() -> None:
@@ -158,12 +265,20 @@ def main() -> None:
     pack.add_argument('--copies', type=int, default=20)
     pack.add_argument('--quality', type=int, default=FrameEncoding.quality)
     index = what.add_parser('index')
-    index.add_argument('--masks', type=int, default=100_000_000)
+    index.add_argument('--masks', type=int, default=10_000_000)
+    rows = what.add_parser('rows')
+    rows.add_argument('--rows', type=int, default=200_000)
+    sample = what.add_parser('sample')
+    sample.add_argument('--repeats', type=int, default=10)
     args = parser.parse_args()
     if args.what == 'pack':
         benchmark_pack(args.npz, args.copies, args.quality)
-    else:
+    elif args.what == 'index':
         benchmark_index(args.masks)
+    elif args.what == 'rows':
+        benchmark_rows(args.rows)
+    else:
+        benchmark_sample(args.repeats)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
-"""Builds the mask indexes of a config's SA-1B and OpenImages datasets, once, before the first run.
+"""Makes the mask tables of a config's datasets before the first run, which would make them itself.
 
     python tools/build_index.py configs/mask_caption_sft_4b.py --workers 32
 
-Each index is written to {data_root}/.mask_index and replaces an older one. An interrupted build resumes.
+The tables of training and validation are written to {data_root}/.mask_index, or where index_dir says. All
+files are looked at; what has changed since is read again. An interrupted build goes on; a second one waits.
 """
 
 import _root  # noqa: F401
@@ -11,37 +12,48 @@ import sys
 
 from _config import add_config, read_config
 
-from projects.mask_caption_sft.datasets import SA1B, OpenImages
-from projects.mask_caption_sft.datasets.index.columns import build_openimages_index, build_sa1b_index
-
-_BUILDERS = {SA1B: build_sa1b_index, OpenImages: build_openimages_index}
+from projects.mask_caption_sft.datasets.mix import build_dataset
+from projects.mask_caption_sft.datasets.tabled import TabledDataset
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config(parser)
-    parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the mix, by name')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the config, by name')
     parser.add_argument('--workers', type=int, default=2)
-    args = parser.parse_args()
-    datasets = read_config(args).train_dataloader.dataset.datasets
-    for name, declared in datasets.items():
-        builder = _BUILDERS.get(declared['type']) if declared is not None else None
-        if builder is None or (args.only and name not in args.only):
-            continue
-        keys = ('index_dir', 'ann_file', 'class_file')
-        print(f'{name}: {declared["data_root"]}')
-        try:
-            index = builder(
-                declared['data_root'], args.workers, **{key: declared[key] for key in keys if key in declared}
-            )
-        except OSError as error:
-            sys.exit(f'error: {error}. Set train_dataloader.dataset.datasets.{name}.data_root.')
-        broken = index.info['broken']
-        print(f'{name}: {len(index):,} images, {index.info["masks"]:,} masks, {len(broken)} broken')
-        for path, reason in broken.items():
-            print(f'  {path}: {reason}')
+    return parser.parse_args()
+
+
+def build(name: str, declared: dict, num_workers: int) -> None:
+    """Make one dataset's table and say what is in it."""
+    dataset = build_dataset(name, declared, lazy_init=True, pipeline=())
+    dataset.check_path(dataset.data_root)
+    table = dataset.open_table(num_workers, look_at_all=True)
+    counts = f'{table.info["records"]:,} records, {table.info["masks"]:,} masks, {len(table.faults)} broken'
+    print(f'{name}: {counts}, in {table.folder}')
+    for record, reason in table.faults:
+        print(f'  {record}: {reason}')
+
+
+def main() -> None:
+    args = parse_args()
+    config = read_config(args)
+    missing = 0
+    for place in ('train_dataloader', 'val_dataloader'):
+        loader = config.get(place)
+        for name, declared in (loader.dataset.datasets if loader else {}).items():
+            if declared is None or (args.only and name not in args.only):
+                continue
+            if not issubclass(declared['type'], TabledDataset):
+                continue
+            try:
+                build(name, declared, args.workers)
+            except (OSError, ValueError) as error:
+                print(f'error: {name}: {error} ({place}.dataset.datasets.{name})', file=sys.stderr)
+                missing += 1
+    sys.exit(1 if missing else 0)
 
 
 if __name__ == '__main__':

@@ -60,14 +60,30 @@ def test_browse_writes_a_sheet_per_dataset(place):
     assert 'warning' not in output
 
 
-def test_an_index_is_built_for_the_datasets_that_have_one(place):
+def test_tables_are_made_before_a_run_for_all_datasets_that_can_be_found(place):
     elsewhere = place.folder / 'elsewhere'
-    shutil.move(place.folder / 'data' / 'tiny_world' / 'train' / 'openimages', elsewhere)
+    world = place.folder / 'data' / 'tiny_world'
+    shutil.move(world / 'train' / 'openimages', elsewhere)
     option = f'train_dataloader.dataset.datasets.openimages.data_root={elsewhere}'
     output = call(place, 'build_index.py', str(CONFIG), '--cfg-options', option)
-    assert 'sa1b: 6 images' in output
-    assert 'openimages: 6 images' in output
-    assert (place.folder / 'data' / 'tiny_world' / 'train' / 'sa1b' / '.mask_index' / 'index.json').is_file()
+    for name in ('sav', 'sa1b', 'openimages', 'refcoco'):
+        assert f'\n{name}: 6 records, ' in f'\n{output}'
+    assert '\nrefcoco_val: 2 records, ' in output
+    [table] = (world / 'train' / 'sa1b' / '.mask_index').glob('sa1b-*/table.json')
+    made = table.stat().st_mtime_ns
+    shutil.rmtree(elsewhere)
+    again = place.call(
+        sys.executable,
+        str(ROOT / 'tools' / 'build_index.py'),
+        str(CONFIG),
+        '--cfg-options',
+        option,
+        check=False,
+    )
+    assert again.returncode == 1
+    assert f'error: openimages: {elsewhere} is missing' in again.stderr
+    assert 'sav_val: 2 records' in again.stdout
+    assert table.stat().st_mtime_ns == made
 
 
 def test_a_dataset_is_packed_and_its_loss_measured(place):
