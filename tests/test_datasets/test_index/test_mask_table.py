@@ -192,12 +192,15 @@ def test_a_table_of_another_version_or_damaged_is_made_anew(folder, logged):
     part.write_bytes(whole[:-100])
     assert len(SA1B(data_root=str(root))) == 3
     assert f'{part.name} of the table is damaged' in logged()
-    changed = bytearray(whole)
+    part.write_bytes(whole)
     chunk = pq.read_metadata(part).row_group(0).column(SCHEMA.names.index('reference'))
-    changed[chunk.data_page_offset + chunk.total_compressed_size // 2] ^= 1
-    part.write_bytes(changed)
-    with pytest.raises(ValueError, match=r'parquet is damaged \(.*Remove .*; the table is then made anew'):
-        SA1B(data_root=str(root), mask_filter=dict(min_area_ratio=0.001))
+    end = (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size
+    for position in range(end - 6, end):  # values, and not what zstd needs to find its way
+        changed = bytearray(whole)
+        changed[position] ^= 1
+        part.write_bytes(changed)
+        with pytest.raises(ValueError, match=r'parquet is damaged .*Remove .*; the table is then made anew'):
+            SA1B(data_root=str(root), mask_filter=dict(min_area_ratio=0.001))
 
 
 # ---------------------------------------------------------------- by whom
@@ -242,7 +245,15 @@ def _open_at_once(root, barrier, queue):
     queue.put([row['record'] for row in chosen])
 
 
-def test_processes_that_start_at_once_make_one_table(slow):
+def test_processes_that_start_at_once_make_one_table(slow, monkeypatch):
+    real = table_module.build_table
+
+    def build_and_note(source, folder, num_workers):
+        with (slow.parent / 'built').open('a') as file:
+            file.write('x')
+        real(source, folder, num_workers)
+
+    monkeypatch.setattr(table_module, 'build_table', build_and_note)
     context = multiprocessing.get_context('fork')
     barrier, queue = context.Barrier(4), context.Queue()
     children = [context.Process(target=_open_at_once, args=(slow, barrier, queue)) for _ in range(4)]
@@ -251,6 +262,7 @@ def test_processes_that_start_at_once_make_one_table(slow):
     assert [queue.get(timeout=300) for _ in children] == [['0.txt', '1.txt', '2.txt']] * 4
     for child in children:
         child.join(300)
+    assert (slow.parent / 'built').read_text() == 'x'
     assert read_files(slow) == ['0.txt', '1.txt', '2.txt']
 
 

@@ -52,6 +52,8 @@ def test_a_second_table_in_the_same_root_has_its_own_masks(folder):
     assert sum(map(len, few.values())) == 2
     assert all(set(masks) <= set(before[image]) for image, masks in few.items())
     assert masks_by_image(root) == before
+    tables = list((root / '.mask_index').glob('openimages-*/table.json'))
+    assert {json.loads(path.read_text())['arguments']['ann_file'] for path in tables} == {TABLE, second.name}
 
 
 def test_a_table_rewritten_since_is_read_again(folder):
