@@ -20,6 +20,7 @@ from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.loops import DrawTrainLoop
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from projects.mask_caption_sft.tiny_world.base_training import DrawnScenes, Sa2VABaseTraining
+from projects.mask_caption_sft.tiny_world.scene import UNHEARD, UNSAID
 
 with read_base():
     from ._base_.default_runtime import *
@@ -36,13 +37,10 @@ model = dict(
         dict(iters=read, see=('vit',), prompt='text', code_weight=1.0),
         dict(iters=together, see=('vit',), prompt='image', code_weight=0.5, caption=True),
     ],
-    # The words of the human expressions in the loop's world; other words are left for masks to teach.
-    rest_caption_ratio=0.12,
-    caption_words=[
-        'the', 'thing', 'small', 'large', 'red', 'green', 'blue', 'circle', 'square', 'at', 'top', 'bottom',
-        'left', 'right', 'middle',
-    ],
-)  # fmt: skip
+    # The gaps that the loop closes: words it hears and does not say, words it says and does not hear.
+    captions=dict(unsaid=UNSAID, known_ratio=0.15),
+    unheard=UNHEARD,
+)
 train_dataloader = dict(
     batch_size=16,
     num_workers=1,

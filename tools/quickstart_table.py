@@ -21,9 +21,11 @@ ROWS = {
     'caption: all it says is true': 'truth/true',
     '  and of no other thing': 'truth/unambiguous',
     '  false, yet the mask is found': 'truth/code',
-    '  words that only masks teach, said': 'truth/recall_withheld',
+    '  words it did not say, said': 'truth/recall_unsaid',
     '  words that people teach, said': 'truth/recall_taught',
     'expression -> mask cIoU': 'ref_seg/cIoU',
+    '  words it did not hear': 'ref_seg_unheard/cIoU',
+    '  other words': 'ref_seg_heard/cIoU',
     'expression -> mask mIoU': 'ref_seg/mIoU',
 }  # fmt: skip
 LOSSES = ('loss', 'loss_best', 'loss_iou', 'loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_kl')

@@ -16,14 +16,11 @@ from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from projects.mask_caption_sft.tiny_world.base_training import DrawnScenes, Sa2VABaseTraining
-from projects.mask_caption_sft.tiny_world.base_training.queries import (
-    caption_texts,
-    draw_queries,
-    shortened,
-    telling,
-)
-from projects.mask_caption_sft.tiny_world.base_training.trainer import pick_loss
+from projects.mask_caption_sft.tiny_world.base_training.captions import CaptionStyle
+from projects.mask_caption_sft.tiny_world.base_training.queries import draw_queries, shortened, telling
+from projects.mask_caption_sft.tiny_world.base_training.trainer import forget_words, pick_loss
 from projects.mask_caption_sft.tiny_world.base_training.word_maps import VOCABULARY, true_words
+from projects.mask_caption_sft.tiny_world.scene import SHAPES
 from tests.miniature import SIZES
 from tests.workplace import ROOT
 
@@ -129,10 +126,50 @@ def test_every_query_is_about_its_region_only():
         assert fitting_regions(batch, row, text) == [row]
 
 
-def test_captions_are_about_their_regions_only():
-    batch = drawn(8)
-    for row, text in enumerate(caption_texts(batch)):
-        assert fitting_regions(batch, row, text) == [row]
+def test_no_query_holds_an_unheard_word():
+    unheard = {'orange', 'star', 'left'}
+    queries = draw_queries(drawn(16), 4, 0.5, dict(size=1, color=1, shape=1, place=1), unheard)
+    assert len(queries.texts) > 16
+    assert all(unheard.isdisjoint(text.split()) for text in queries.texts)
+    assert telling(FULL, ('size', 'shape'), {'star'}) == [1]
+
+
+def test_forgotten_words_are_drawn_anew_and_no_others():
+    model = new_sa2va(0, SIZES, train_all=True)
+    before = model.embedding.detach().clone()
+    forget_words(model, ['orange', 'star'])
+    changed = (model.embedding != before).all(1).nonzero()[:, 0].tolist()
+    assert sorted(model.text.tokenizer.decode(token) for token in changed) == [' orange', ' star']
+    with pytest.raises(ValueError, match='zebra'):
+        forget_words(model, ['zebra'])
+
+
+def test_a_caption_leaves_out_one_kind_at_most():
+    texts = {CaptionStyle().caption(FULL[0]) for _ in range(200)}
+    assert texts == {
+        FULL[0],
+        'the red star at the top left',
+        'the small star at the top left',
+        'the small red thing at the top left',
+        'the small red star',
+    }
+
+
+def test_an_unsaid_word_becomes_another_of_its_kind_and_is_said_now_and_then():
+    style = CaptionStyle(unsaid=['star', 'triangle'], known_ratio=0.2)
+    texts = [style.caption('the small red star at the left') for _ in range(1000)]
+    said = [next((w for w in text.split() if w in SHAPES), None) for text in texts]
+    assert {word for word in said if word} == {'circle', 'square', 'star'}
+    assert said.count('star') / sum(word is not None for word in said) == pytest.approx(0.2, abs=0.05)
+    assert all('red' in text.split() for text in texts if 'thing' in text)
+
+
+def test_now_and_then_a_thing_is_called_what_another_one_is():
+    full = ['the small red star at the left'] * 2 + ['the large blue circle at the right'] * 2
+    texts = [CaptionStyle(neighbour_ratio=0.5).captions(full) for _ in range(200)]
+    wrong = [('blue' in t or 'circle' in t) for captions in texts for t in captions[:1]]
+    assert sum(wrong) / len(wrong) == pytest.approx(0.5, abs=0.12)  # the first one's neighbour is the last
+    assert not any('blue' in captions[1] for captions in texts)
 
 
 def fitting_regions(batch: RegionBatch, row: int, text: str) -> list[int]:
@@ -155,16 +192,6 @@ def test_a_kind_is_asked_for_as_often_as_it_is_weighted(kind):
     prefix, _, suffix = alone[kind].partition('{}')
     singles = [t for t in queries.texts if t.startswith(prefix) and t.endswith(suffix)]
     assert len(singles) >= 6  # where the kind tells nothing in an image, others are asked for
-
-
-def test_only_covered_words_teach_captions_at_the_full_rate():
-    texts = caption_texts(drawn(8))
-    model = trainer(dict(iters=1), caption_words=[], caption_ratio=1.0, rest_caption_ratio=0.0)
-    assert model._captions_to_teach(drawn(8)) == ([], [])
-    every_word = [*VOCABULARY, 'the', 'thing', 'at']
-    model = trainer(dict(iters=1), caption_words=every_word, caption_ratio=1.0, rest_caption_ratio=0.0)
-    rows, _ = model._captions_to_teach(drawn(8))
-    assert rows == list(range(len(texts)))
 
 
 def test_pick_loss_by_hand():

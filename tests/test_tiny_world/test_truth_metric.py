@@ -89,7 +89,8 @@ def test_attributes_and_recall(metric):
     assert found['truth/recall_small'] == 0
     assert found['truth/recall_large'] == 0
     assert 'truth/recall_blue' not in found  # nothing is
-    assert found['truth/recall_withheld'] == 1  # star, yellow
+    assert found['truth/recall_unsaid'] == 1  # yellow
+    assert found['truth/recall_unheard'] == 1  # star
     # circle 1, red 1/2, right 1/2; small, large, top, left and bottom 0
     assert found['truth/recall_taught'] == pytest.approx((1 + 1 / 2 + 1 / 2) / 8)
     assert found['truth/counted'] == 3

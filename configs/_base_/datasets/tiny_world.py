@@ -3,6 +3,7 @@
 from mmengine.config import read_base
 
 from projects.mask_caption_sft.datasets import SA1B
+from projects.mask_caption_sft.tiny_world.scene import UNHEARD
 from projects.mask_caption_sft.tiny_world.truth_metric import TruthMetric
 
 with read_base():
@@ -52,12 +53,15 @@ val_dataloader['dataset']['datasets'] = dict(
         pipeline=[dict(type=ChooseRegions, max_regions=None), tiny_val_packing],
     ),
 )
-val_evaluator.append(
+val_evaluator += [
+    # Words that the tiny base does not hear at the start.
+    dict(type=RefSegMetric, prefix='ref_seg_unheard', holds=UNHEARD),
+    dict(type=RefSegMetric, prefix='ref_seg_heard', lacks=UNHEARD),
     dict(
         type=TruthMetric,
         scenes=dict(
             sa1b_val='data/tiny_world/val/sa1b_scenes.json', sav_val='data/tiny_world/val/sav_scenes.json'
         ),
-    )
-)
+    ),
+]
 test_dataloader, test_evaluator = val_dataloader, val_evaluator

@@ -22,6 +22,8 @@ class RefSegMetric(RegionMetric):
         missing: ``'empty'``, or ``'left_out'`` as in upstream's script, where an expression
             without a mask adds nothing to either sum of cIoU: a model then scores higher by
             not answering what is hard. The two are equal where ``invalid`` is 0.
+        holds, lacks: Count only expressions with one of the words of ``holds``, and with none of ``lacks``;
+            words are what stands between spaces, in lower case. With ``prefix`` the metric is listed again.
         kwargs: See :class:`RegionMetric`.
 
     Source: upstream Sa2VA ``projects/llava_sam2/evaluation/dataset/RES.py``.
@@ -31,22 +33,32 @@ class RefSegMetric(RegionMetric):
     judges_captions = False
 
     def __init__(
-        self, thresholds: Sequence[float] = (0.5, 0.7, 0.9), missing: str = 'empty', **kwargs
+        self,
+        thresholds: Sequence[float] = (0.5, 0.7, 0.9),
+        missing: str = 'empty',
+        holds: Sequence[str] | None = None,
+        lacks: Sequence[str] = (),
+        **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         if missing not in ('empty', 'left_out'):
             raise ValueError(f"missing={missing!r} is not one of 'empty', 'left_out'.")
         self.thresholds, self.missing = tuple(thresholds), missing
+        self.holds, self.lacks = None if holds is None else set(holds), set(lacks)
 
     def measure(self, sample: RegionPrediction) -> tuple[int, int, bool] | None:
         """Intersection and union in pixels, and whether the mask is missing."""
-        if sample.expression is None:
+        if sample.expression is None or not self._counts(sample.expression):
             return None
         is_missing = 'expression' in sample.without_seg
         mask, truth = None if is_missing else sample.masks.get('expression'), sample.mask2
         intersection = 0 if mask is None else int((mask & truth).sum())
         union = int(truth.sum()) if mask is None else int((mask | truth).sum())
         return intersection, union, mask is None
+
+    def _counts(self, expression: str) -> bool:
+        words = set(expression.lower().split())
+        return words.isdisjoint(self.lacks) and (self.holds is None or not words.isdisjoint(self.holds))
 
     def summarize(self, results: list[tuple[int, int, bool]]) -> dict[str, float]:
         """Scores in [0, 1], and how many expressions were counted and invalid."""

@@ -10,7 +10,6 @@ from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionViews, TextEmbeds
 
 
-@without_gradient()
 def candidate_iou(
     segmenter: Sa2VA,
     views: RegionViews,
@@ -18,7 +17,19 @@ def candidate_iou(
     prefix: Prefix | None = None,
     at_once: int | None = None,
 ) -> Tensor:
-    """IoU of the segmenter's mask from each caption, at the size of the mask logits, thresholded.
+    """``[K, R]``, the first half of :func:`candidate_overlaps`."""
+    return candidate_overlaps(segmenter, views, texts, prefix, at_once)[0]
+
+
+@without_gradient()
+def candidate_overlaps(
+    segmenter: Sa2VA,
+    views: RegionViews,
+    texts: list[str],
+    prefix: Prefix | None = None,
+    at_once: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What the segmenter's mask from each caption overlaps, at the size of the mask logits, thresholded.
 
     The answer "Sure, [SEG]." is given to the segmenter, which costs one short pass and never checks what
     it would have written. Equal captions of a region are segmented once.
@@ -31,34 +42,47 @@ def candidate_iou(
         at_once: How many captions run together, which bounds memory; None for all.
 
     Returns:
-        ``[K, R]``, in [0, 1].
+        IoU with the caption's own region, and the best IoU with another region of the same image, 0 where
+        there is none; ``[K, R]`` each, in [0, 1].
     """
     cases = [(number % len(views), text) for number, text in enumerate(texts)]
     distinct = list(dict.fromkeys(cases))
     rows = torch.tensor([row for row, _ in distinct], device=views.image_index.device)
     embeds = segmenter.embed_captions([text for _, text in distinct])
     parts = torch.arange(len(distinct), device=rows.device).split(at_once or len(distinct))
-    found = torch.cat([_iou(segmenter, views[rows[part]], embeds[part], prefix) for part in parts])
+    found = torch.cat([_overlaps(segmenter, views, rows[part], embeds[part], prefix) for part in parts], 1)
     position = {case: number for number, case in enumerate(distinct)}
-    return found[[position[case] for case in cases]].view(-1, len(views))
+    own, other = found[:, [position[case] for case in cases]].view(2, -1, len(views))
+    return own, other
 
 
-def best_candidates(iou: Tensor, captions: Captions) -> tuple[Tensor, Tensor]:
+def best_candidates(rewards: Tensor, captions: Captions) -> tuple[Tensor, Tensor]:
     """The best caption of each region: the first one of equals, and an empty one only where all are empty.
 
     Args:
-        iou: ``[K, R]``.
+        rewards: ``[K, R]``, the IoU or another measure.
         captions: K * R captions, in that order.
 
     Returns:
-        Its IoU ``[R]``, -1 where all are empty, and its number ``[R]`` from 0 to K - 1.
+        Its reward ``[R]``, -inf where all are empty, and its number ``[R]`` from 0 to K - 1.
     """
-    best_iou, best = iou.masked_fill(captions.is_empty().view(iou.shape), -1.0).max(0)
-    return best_iou, best
+    best, number = rewards.masked_fill(captions.is_empty().view(rewards.shape), -torch.inf).max(0)
+    return best, number
 
 
-def _iou(segmenter: Sa2VA, views: RegionViews, texts: TextEmbeds, prefix: Prefix | None) -> Tensor:
+def _overlaps(
+    segmenter: Sa2VA, views: RegionViews, rows: Tensor, texts: TextEmbeds, prefix: Prefix | None
+) -> Tensor:
+    """``[2, N]``: of N texts about the regions ``rows``, IoU with the own and with the best other region."""
     assert views.masks is not None
     with segmenter.without_recomputation():
-        result = segmenter.segment(views, texts, prefix)
-    return mask_iou(result.mask_logits > 0, views.masks)
+        found = segmenter.segment(views[rows], texts, prefix).mask_logits > 0
+    own = mask_iou(found, views.masks[rows])
+    other = torch.zeros_like(own)
+    for number, row in enumerate(rows.tolist()):
+        rivals = views.image_index == views.image_index[row]
+        rivals[row] = False
+        if rivals.any():
+            masks = views.masks[rivals]
+            other[number] = mask_iou(found[number].expand_as(masks), masks).max()
+    return torch.stack([own, other])

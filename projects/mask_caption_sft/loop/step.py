@@ -12,7 +12,7 @@ from ..sa2va.prefix import Prefix
 from ..sa2va.questions import Questions
 from ..sa2va.sa2va import Sa2VA
 from ..structures import CaptionLogits, Captions, RegionBatch, Segmentation, TextEmbeds
-from .candidates import candidate_iou
+from .candidates import candidate_overlaps
 from .segmentation_losses import SegmentationLosses
 
 
@@ -105,9 +105,15 @@ class Step:
     # ------------------------------------------------------------------ masks
 
     @cached_property
+    def candidate_overlaps(self) -> tuple[Tensor, Tensor]:
+        """``[K, W]`` each: IoU of the segmenter's mask in view 2 from each caption, with its own region and
+        with the best other one of the image; equal texts run once."""
+        return candidate_overlaps(self.segmenter, self.views2, self.candidates.texts, self.segmenter_prefix)
+
+    @cached_property
     def candidate_iou(self) -> Tensor:
-        """``[K, W]``: IoU of the segmenter's mask in view 2 from each caption; equal texts run once."""
-        return candidate_iou(self.segmenter, self.views2, self.candidates.texts, self.segmenter_prefix)
+        """``[K, W]``: the first half of ``candidate_overlaps``."""
+        return self.candidate_overlaps[0]
 
     @property
     def greedy_iou(self) -> Tensor:

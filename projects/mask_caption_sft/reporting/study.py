@@ -21,8 +21,12 @@ COLUMNS = {
     'true': 'truth/true',
     'unambiguous': 'truth/unambiguous',
     'code': 'truth/code',
-    'recall, withheld': 'truth/recall_withheld',
+    'attributes': 'truth/attributes',
+    'recall, unsaid': 'truth/recall_unsaid',
+    'recall, unheard': 'truth/recall_unheard',
     'recall, taught': 'truth/recall_taught',
+    'cIoU, unheard': 'ref_seg_unheard/cIoU',
+    'cIoU, heard': 'ref_seg_heard/cIoU',
 }
 
 

@@ -91,3 +91,9 @@ class Segmentation:
     iou_scores: Tensor
     answer_logits: Tensor
     answer_ids: Tensor
+
+    def __getitem__(self, rows: Tensor) -> 'Segmentation':
+        """Regions by position, ``[N]`` long."""
+        return Segmentation(
+            self.mask_logits[rows], self.iou_scores[rows], self.answer_logits[rows], self.answer_ids
+        )

@@ -16,7 +16,9 @@ COLORS = {
 SHAPES = ('circle', 'square', 'triangle', 'star')
 #: What human expressions cover in the training set of the loop; masks cover everything.
 HUMAN_COLORS, HUMAN_SHAPES = ('red', 'green', 'blue'), ('circle', 'square')
-
+#: What the tiny base does not know at the start. It hears UNSAID words and says others in their place; it
+#: says UNHEARD words and does not find what they mean.
+UNSAID, UNHEARD = ('yellow', 'purple', 'triangle'), ('orange', 'star')
 
 #: The kinds of words, in the order in which an expression says them.
 KINDS = ('size', 'color', 'shape', 'place')

@@ -12,7 +12,7 @@ from ..evaluation.region_metric import RegionMetric
 from ..ops.mask import mask_iou
 from ..structures import RegionPrediction
 from .expressions import attributes, fits, names_only
-from .scene import HUMAN_COLORS, HUMAN_SHAPES, KIND_OF, KINDS, WORDS, Thing
+from .scene import HUMAN_COLORS, HUMAN_SHAPES, KIND_OF, KINDS, UNHEARD, UNSAID, WORDS, Thing
 from .scenes_file import read_scenes
 
 #: Words without a truth value that an expression may hold.
@@ -32,9 +32,9 @@ class TruthMetric(RegionMetric):
     - a ``code`` if it is not true, yet the mask is found from it in view 2 (IoU above 0.5).
 
     Also ``attributes`` and ``true_attributes``, per caption, and ``recall_{word}``: of the things that a
-    word is true of, the share whose captions say it; ``recall_taught`` and ``recall_withheld`` are the
-    means over the words that people say of the loop's training images and over the others, which only
-    masks can teach.
+    word is true of, the share whose captions say it. ``recall_taught`` is the mean over the words that
+    people say of the loop's training images; ``recall_unsaid`` and ``recall_unheard`` are those over the
+    words that the tiny base does not say, and does not hear, at the start.
 
     Args:
         scenes: Dataset of the validation = the file of its scenes, see :mod:`scenes_file`.
@@ -95,7 +95,7 @@ class TruthMetric(RegionMetric):
             if said:
                 recall[word] = fmean(said)
         scores |= {f'recall_{word}': value for word, value in recall.items()}
-        for name, words in (('taught', TAUGHT), ('withheld', set(KIND_OF) - TAUGHT)):
+        for name, words in (('taught', TAUGHT), ('unsaid', UNSAID), ('unheard', UNHEARD)):
             values = [recall[word] for word in recall if word in words]
             if values:
                 scores[f'recall_{name}'] = fmean(values)

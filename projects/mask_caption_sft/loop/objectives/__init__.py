@@ -6,5 +6,14 @@ from .near_start import NearStart
 from .objective import Objective
 from .segment_captions import SegmentCaptions
 from .teacher_iou import TeacherIoU
+from .weighted_captions import WeightedCaptions
 
-__all__ = ['BestOfK', 'HumanExpressions', 'NearStart', 'Objective', 'SegmentCaptions', 'TeacherIoU']
+__all__ = [
+    'BestOfK',
+    'HumanExpressions',
+    'NearStart',
+    'Objective',
+    'SegmentCaptions',
+    'TeacherIoU',
+    'WeightedCaptions',
+]

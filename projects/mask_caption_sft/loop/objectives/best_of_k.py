@@ -1,13 +1,16 @@
 """Supervised by selection: the best of K captions is taught."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from ...losses import caption_loss
+from ...ops.build import build
 from ...structures import CaptionLogits
 from ..candidates import best_candidates
+from ..reward import Reward
 from ..step import Step
 from .objective import Objective
 
@@ -22,26 +25,32 @@ class BestOfK(Objective):
 
     Args:
         weight: Weight of ``loss_best``.
-        margin_iou: How much better than the greedy caption the best must be.
+        margin_iou: How much better than the greedy caption the best must be, in the reward.
         min_iou: The least IoU of a caption that is worth teaching.
+        reward: What is compared, see :class:`Reward`; by default the IoU.
     """
 
     weight: float = 5.0
     margin_iou: float = 0.05
     min_iou: float = 0.5
+    reward: Any = field(default_factory=Reward)
 
     needs_candidates = True
+
+    def __post_init__(self) -> None:
+        self.reward = build(self.reward, Reward)
 
     def ask(self, step: Step) -> Callable[[], CaptionLogits] | None:
         """Select; the scores of the captions to be taught, None where there is nothing to teach."""
         if step.num_captions < 2:
             return None
-        iou, num_regions = step.candidate_iou, len(step.views1)
-        best_iou, best = best_candidates(iou, step.candidates)
-        is_better = (best_iou > step.greedy_iou + self.margin_iou) & (best_iou >= self.min_iou)
-        step.table.log('signal/best_iou_gain', best_iou.clamp(min=0) - step.greedy_iou)
+        rewards, num_regions = self.reward(step), len(step.views1)
+        best_reward, best = best_candidates(rewards, step.candidates)
+        best_iou = step.candidate_iou.gather(0, best[None])[0]
+        is_better = (best_reward > rewards[0] + self.margin_iou) & (best_iou >= self.min_iou)
+        step.table.log('signal/best_iou_gain', best_iou - step.greedy_iou)
         step.table.log('signal/taught_ratio', is_better.float())
-        step.table.log('signal/empty_best_ratio', (iou.max(0).values > best_iou).float())
+        step.table.log('signal/empty_best_ratio', (rewards.max(0).values > best_reward).float())
         rows = is_better.nonzero()[:, 0]
         if not len(rows):
             return None

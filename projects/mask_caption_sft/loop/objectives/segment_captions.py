@@ -3,40 +3,69 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...structures import RegionViews, Segmentation
+import torch
+from torch import Tensor
+
+from ...structures import CaptionLogits, RegionViews, Segmentation
 from ..step import Step
 from .objective import Objective
+
+#: What is asked: regions and their datasets, masks from their captions, and scores of all greedy captions.
+_Asked = tuple[RegionViews, list[str], Tensor, Callable[[], Segmentation], Callable[[], CaptionLogits] | None]
 
 
 @dataclass
 class SegmentCaptions(Objective):
     """The student segments view 2 from its own captions; no gradient flows to the text.
 
+    Two gates keep false captions from being learned. The teacher's IoU admits what is already
+    found, so it sharpens what the segmenter knows and teaches no new word. The describer's confidence
+    admits what it is sure of, whether or not anyone finds it yet.
+
     Args:
         gate_iou: Only captions from which the teacher's mask reached this IoU teach; 0 lets all pass,
             and then the teacher is not asked.
+        min_confidence: Only captions teach of whose tokens the least likely one has this probability for
+            the student; 0 lets all pass.
     """
 
     gate_iou: float = 0.5
+    min_confidence: float = 0.0
 
-    def ask(self, step: Step) -> tuple[RegionViews, list[str], Callable[[], Segmentation]] | None:
-        """Regions whose captions pass the gate, their datasets and masks; None where none passes."""
-        captions, views, datasets = step.captions, step.views2, step.datasets
+    def ask(self, step: Step) -> _Asked | None:
+        """Regions whose captions pass the first gate, and what is asked of them; None where none passes."""
+        rows = torch.arange(len(step.views2), device=step.views2.image_index.device)
         if self.gate_iou > 0:
             is_open = step.greedy_iou >= self.gate_iou
             step.table.log('signal/gate_open_ratio', is_open.float())
-            rows = is_open.nonzero()[:, 0]
-            captions, views = captions[rows], views[rows]
-            datasets = [datasets[row] for row in rows.tolist()]
-        if not len(views):
+            rows = rows[is_open]
+        if not len(rows):
             return None
-        texts = step.student.embed_captions(captions.texts)
-        return views, datasets, step.questions.segment(views, texts)
+        texts = step.student.embed_captions(step.captions[rows].texts)
+        masks = step.questions.segment(step.views2[rows], texts)
+        scores = step.greedy_scores if self.min_confidence > 0 else None
+        return step.views2[rows], [step.datasets[row] for row in rows.tolist()], rows, masks, scores
 
-    def teach(
-        self, step: Step, asked: tuple[RegionViews, list[str], Callable[[], Segmentation]] | None
-    ) -> None:
+    def teach(self, step: Step, asked: _Asked | None) -> None:
         """The losses on their masks."""
-        if asked is not None:
-            views, datasets, masks = asked
-            step.segmentation_losses.teach(step.table, masks(), views, datasets)
+        if asked is None:
+            return
+        views, datasets, rows, masks, scores = asked
+        found = masks()
+        if scores is not None:
+            is_sure = confidence(scores())[rows] >= self.min_confidence
+            step.table.log('signal/sure_ratio', is_sure.float())
+            sure = is_sure.nonzero()[:, 0]
+            found, views = found[sure], views[sure]
+            datasets = [datasets[number] for number in sure.tolist()]
+        if len(views):
+            step.segmentation_losses.teach(step.table, found, views, datasets)
+
+
+def confidence(scores: CaptionLogits) -> Tensor:
+    """``[R]``: the probability of the least likely token of each caption, its end of turn included; without
+    gradient. One wrong word makes a caption false, so the mean over its tokens would not do."""
+    targets = scores.targets
+    probabilities = scores.logits.detach().float().softmax(-1)
+    chances = probabilities.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return chances.masked_fill(targets < 0, 1.0).min(1).values

@@ -1,6 +1,6 @@
 """What is asked about the things of a batch while the listener learns."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...structures import RegionBatch
-from ..expressions import CHOICES, attributes, no_longer_than_needed
+from ..expressions import CHOICES, attributes
 from ..scene import KIND_OF, KINDS
 
 
@@ -26,7 +26,11 @@ class Queries:
 
 
 def draw_queries(
-    batch: RegionBatch, per_image: int, single_ratio: float, kind_weights: dict[str, float]
+    batch: RegionBatch,
+    per_image: int,
+    single_ratio: float,
+    kind_weights: dict[str, float],
+    unheard: Collection[str] = (),
 ) -> Queries:
     """Draw texts that tell.
 
@@ -36,10 +40,11 @@ def draw_queries(
         single_ratio: Share of texts of one kind of word. The kind is drawn first, and then a thing that it
             tells from the others, so that each kind is asked for however rarely it tells alone.
         kind_weights: How often each kind is drawn.
+        unheard: Words that no query holds.
     """
     weights = np.array([kind_weights[kind] for kind in KINDS], dtype=float)
     rows, texts = [], []
-    for regions, full, options in _images(batch):
+    for regions, full, options in _images(batch, unheard):
         for _ in range(per_image):
             kinds = _draw_kinds(options, weights / weights.sum(), single_ratio)
             if kinds is not None:
@@ -49,12 +54,14 @@ def draw_queries(
     return Queries(torch.tensor(rows, device=batch.image_index1.device), texts)
 
 
-def _images(batch: RegionBatch) -> Iterator[tuple[list[int], list[str], dict[tuple[str, ...], list[int]]]]:
+def _images(
+    batch: RegionBatch, unheard: Collection[str]
+) -> Iterator[tuple[list[int], list[str], dict[tuple[str, ...], list[int]]]]:
     """Of each image the rows of its regions, all that is true of them, and which are told by which kinds."""
     for image in batch.image_index1.unique().tolist():
         regions = (batch.image_index1 == image).nonzero()[:, 0].tolist()
         full = [str(batch.expressions[row]) for row in regions]
-        yield regions, full, {kinds: telling(full, kinds) for kinds in CHOICES}
+        yield regions, full, {kinds: telling(full, kinds, unheard) for kinds in CHOICES}
 
 
 def _draw_kinds(
@@ -68,11 +75,15 @@ def _draw_kinds(
     return possible[np.random.randint(len(possible))] if possible else None
 
 
-def telling(full: list[str], kinds: tuple[str, ...]) -> list[int]:
-    """Which things of an image are told from all others by the words of some kinds."""
+def telling(full: list[str], kinds: tuple[str, ...], unheard: Collection[str] = ()) -> list[int]:
+    """Which things of an image are told from all others by the words of some kinds, none of them unheard."""
     said = [{word for word in attributes(text) if KIND_OF[word] in kinds} for text in full]
     everything = [attributes(text) for text in full]
-    return [i for i, words in enumerate(said) if sum(words <= other for other in everything) == 1]
+    return [
+        i
+        for i, words in enumerate(said)
+        if words.isdisjoint(unheard) and sum(words <= other for other in everything) == 1
+    ]
 
 
 def shortened(full: str, kinds: tuple[str, ...]) -> str:
@@ -82,14 +93,3 @@ def shortened(full: str, kinds: tuple[str, ...]) -> str:
     if 'shape' not in kinds:
         words.append('thing')
     return f'the {" ".join(words)}' + (f' at the {place}' if 'place' in kinds else '')
-
-
-def caption_texts(batch: RegionBatch) -> list[str]:
-    """A text for each region as people say it: one of those that tell it from the others, drawn at random."""
-    texts: list[str] = [''] * len(batch)
-    for regions, full, options in _images(batch):
-        for index, row in enumerate(regions):
-            telling = [shortened(full[index], kinds) for kinds, told in options.items() if index in told]
-            possible = no_longer_than_needed(telling)
-            texts[row] = possible[np.random.randint(len(possible))]
-    return texts

@@ -1,6 +1,6 @@
 """Four phases: see, listen to codes, read, and all together."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from ...sa2va.sa2va import Sa2VA
 from ...structures import ImageFeatures, RegionBatch, RegionPrediction, RegionViews, Segmentation
 from ..expressions import attributes
 from ..scene import KIND_OF, KINDS
-from .queries import Queries, caption_texts, draw_queries
+from .captions import CaptionStyle
+from .queries import Queries, draw_queries
 from .word_maps import NUMBER_OF, VOCABULARY, WordMaps
 
 
@@ -66,11 +67,9 @@ class Sa2VABaseTraining(BaseModel):
         pick_weight: Weight of :func:`pick_loss`. Much larger, its gradient leaves none to the overlap:
             the right thing has the largest logits, and others are in the mask too.
         caption_ratio: Share of regions that teach captioning.
-        caption_words: Only texts made of these words teach it at that rate, the others at
-            ``rest_caption_ratio``, so that captions are no better than fair and the loop has
-            something to teach. None: all words.
-        rest_caption_ratio: See ``caption_words``.
-        caption_noise_ratio: Share of the captioned regions that are taught a neighbour's text.
+        captions: How the texts say it that teach captioning.
+        unheard: Words that no query holds. A base that heard them before forgets them: their token
+            embeddings are drawn anew.
         max_caption_len: Longest caption in tokens, for validation.
     """
 
@@ -84,9 +83,8 @@ class Sa2VABaseTraining(BaseModel):
         code_scale: float = 1.0,
         pick_weight: float = 0.2,
         caption_ratio: float = 0.5,
-        caption_words: Sequence[str] | None = None,
-        rest_caption_ratio: float = 0.05,
-        caption_noise_ratio: float = 0.2,
+        captions: CaptionStyle | dict[str, Any] | None = None,
+        unheard: Collection[str] = (),
         max_caption_len: int = 12,
     ) -> None:
         super().__init__(dict(type=RegionDataPreprocessor))
@@ -94,9 +92,10 @@ class Sa2VABaseTraining(BaseModel):
         self.phases = [phase if isinstance(phase, Phase) else Phase(**phase) for phase in phases]
         self.queries_per_image, self.pick_weight = queries_per_image, pick_weight
         self.max_caption_len = max_caption_len
-        self.caption_words = None if caption_words is None else set(caption_words)
-        self.caption_ratio, self.rest_caption_ratio = caption_ratio, rest_caption_ratio
-        self.caption_noise_ratio = caption_noise_ratio
+        self.caption_ratio = caption_ratio
+        self.captions = build(captions or {}, CaptionStyle)
+        self.unheard = set(unheard)
+        forget_words(self.student, sorted(self.unheard))
         width = self.student.text_hidden_fcs[2].out_features
         self.word_maps = WordMaps(width, self.student.projector.layer_norm.normalized_shape[0])
         self.codes = nn.Embedding(len(VOCABULARY), width)
@@ -128,7 +127,9 @@ class Sa2VABaseTraining(BaseModel):
         losses = self.word_maps(features, batch, masks, phase.see)
         seen = detached(features)
         if phase.prompt is not None:
-            queries = draw_queries(batch, self.queries_per_image, phase.single_ratio, phase.kind_weights)
+            queries = draw_queries(
+                batch, self.queries_per_image, phase.single_ratio, phase.kind_weights, self.unheard
+            )
             losses |= self._listen(phase, seen, batch, masks, queries)
         if phase.caption:
             losses['loss_caption'] = self._caption_loss(seen, batch)
@@ -195,30 +196,35 @@ class Sa2VABaseTraining(BaseModel):
     # ------------------------------------------------------------------ captions
 
     def _caption_loss(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
-        """Captioning of a share of the regions, with texts of which no more is said than people say."""
-        rows, taught = self._captions_to_teach(batch)
-        if not rows:
+        """Captioning of a share of the regions."""
+        index = (torch.rand(len(batch)) < self.caption_ratio).nonzero()[:, 0].to(batch.image_index1.device)
+        if not len(index):
             return features.vit.sum() * 0
-        index = torch.tensor(rows, device=batch.image_index1.device)
+        texts = self.captions.captions([str(text) for text in batch.expressions])
+        taught = [texts[row] for row in index.tolist()]
         views1 = RegionViews(features, batch.image_index1[index], batch.visual_prompts[index])
         scores = self.student.score(views1, self.student.text.encode_answers(taught).to(self.student.device))
         return caption_loss(scores.logits, scores.targets).mean()
-
-    def _captions_to_teach(self, batch: RegionBatch) -> tuple[list[int], list[str]]:
-        """Regions and what each is called, or now and then what its neighbour is."""
-        rows, texts = [], []
-        for row, text in enumerate(caption_texts(batch)):
-            covered = self.caption_words is None or set(text.split()) <= self.caption_words
-            if torch.rand(()) < (self.caption_ratio if covered else self.rest_caption_ratio):
-                rows.append(row)
-                texts.append(text)
-        noisy = (torch.rand(len(texts)) < self.caption_noise_ratio).tolist()
-        return rows, [texts[i - 1] if noise else text for i, (text, noise) in enumerate(zip(texts, noisy))]
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of ``loss_*``; everything else is only logged."""
         total = torch.stack([value for name, value in losses.items() if name.startswith('loss_')]).sum()
         return total, {'loss': total.detach()} | {name: value.detach() for name, value in losses.items()}
+
+
+@torch.no_grad()
+def forget_words(model: Sa2VA, words: Sequence[str]) -> None:
+    """Draw the token embeddings of some words anew, with the spread of all others.
+
+    Raises:
+        ValueError: A word is more than one token, which it shares with others.
+    """
+    weight = model.embedding
+    for word in words:
+        ids = model.text.tokenizer.encode(f' {word}', add_special_tokens=False)
+        if len(ids) != 1:
+            raise ValueError(f'{word!r} is {len(ids)} tokens; only a word of one token can be forgotten.')
+        weight[ids[0]] = torch.randn_like(weight[ids[0]]) * weight.std()
 
 
 def detached(features: ImageFeatures) -> ImageFeatures:
