@@ -11,11 +11,9 @@ from projects.mask_caption_sft.loop.bridges import DetachedBridge, SoftTokenBrid
 from projects.mask_caption_sft.loop.objectives import (
     HumanExpressions,
     NearStart,
-    SegmentCaptions,
     TeacherIoU,
 )
 from projects.mask_caption_sft.loop.predict import upsample_mask
-from projects.mask_caption_sft.sa2va.questions import Questions
 from projects.mask_caption_sft.structures import BrokenRecord
 from tests.miniature import (
     double_sa2va,
@@ -24,7 +22,6 @@ from tests.miniature import (
     miniature_sa2va,
     objectives,
 )
-from tests.scripted_loop import scripted
 
 WITHOUT_TEXT = [None, None]
 
@@ -192,51 +189,6 @@ def test_frozen_encoders_run_once_per_distinct_image():
     assert len(batch.num_tiles) == 4  # two samples, two views each; three regions
     model.loss(batch)
     assert len(seen) == 2
-
-
-def test_the_gate_lets_only_captions_pass_from_which_the_teacher_found_the_object(monkeypatch):
-    model = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=0.5)))
-    taught = []
-    segment = Questions.segment
-    monkeypatch.setattr(
-        Questions,
-        'segment',
-        lambda asked, views, texts: (
-            (asked.model is model.student and taught.append(views.image_index.tolist()))
-            or segment(asked, views, texts)
-        ),
-    )
-    batch = miniature_batch([None], [None])
-    scripted(model, ['red circle', 'star'], [0.25, 0.75])
-    losses = model.loss(batch)
-    assert taught == [[int(batch.image_index2[1])]]
-    assert losses['signal/gate_open_ratio'] == 0.5
-    closed = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=1.01)))
-    assert 'loss_mask' not in closed.loss(batch)
-
-
-def test_the_gate_looks_at_the_caption_that_the_student_reads_not_at_the_soft_tokens():
-    """The masks from soft tokens are perfect here, those from the words are not."""
-    model = miniature_model(objectives=objectives(segment_captions=SegmentCaptions(gate_iou=0.5)))
-    scripted(model, ['red circle', 'star'], [0.25, 0.25])
-    segment = model.teacher.segment
-
-    def perfect_with_gradient(views, texts, prefix):
-        result = segment(views, texts, prefix)
-        if torch.is_grad_enabled():
-            result.mask_logits = result.mask_logits * 0 + torch.where(views.masks, 9.0, -9.0)
-        return result
-
-    model.teacher.segment = perfect_with_gradient
-    losses = model.loss(miniature_batch(WITHOUT_TEXT))
-    assert losses['signal/bridge_iou'] == 1
-    assert losses['signal/gate_open_ratio'] == 0
-
-
-def test_an_open_gate_asks_the_teacher_nothing():
-    model = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=0.0))).eval()
-    model.teacher.segment = None
-    assert model.loss(miniature_batch(WITHOUT_TEXT))['loss_mask'] > 0
 
 
 def test_the_kl_to_the_start_is_zero_at_the_start_and_grows():
