@@ -65,6 +65,19 @@ def test_ciou_and_miou_by_hand():
     assert found['ref_seg/P@0.7'] == 0.0
 
 
+def test_expressions_are_counted_by_the_words_they_hold():
+    texts = ['the Red star', 'the red circle', 'the starfish', 'a blue star']
+    predictions = [random_prediction(number, expression=text) for number, text in enumerate(texts)]
+    for kept, metric in (
+        ([0, 3], RefSegMetric(holds=['star'])),
+        ([2, 3], RefSegMetric(lacks=['red'])),
+        ([3], RefSegMetric(holds=['star', 'circle'], lacks=['red'])),
+    ):
+        found = scores(metric, predictions)
+        alone = scores(RefSegMetric(), [predictions[number] for number in kept])
+        assert found == alone
+
+
 def test_a_missing_mask_counts_as_empty_and_as_invalid():
     predictions = [random_prediction(0), random_prediction(1)]
     whole = scores(RefSegMetric(), predictions)['ref_seg/cIoU']
