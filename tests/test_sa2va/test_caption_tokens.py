@@ -144,3 +144,15 @@ def test_the_last_token_is_read_without_the_markers_first_letters(codec):
     twins, vocabulary = codec.last_token_map(), codec.tokenizer.get_vocab()
     for piece, read in {'.<': '.', ')<': ')', 'shirt': 'shirt'}.items():
         assert int(twins[vocabulary[piece]]) == vocabulary[read]
+
+
+@pytest.mark.parametrize(
+    'text', ['A zebra.', '  two  spaces (here)', '斑马 在 left', 'a 🦓 zebra', 'snowboarder-like']
+)
+def test_each_token_belongs_to_the_word_of_its_last_letter(codec, text):
+    ids = codec.encode(text)
+    words, numbers = text.split(), codec.word_of_tokens(ids)
+    assert numbers == sorted(numbers)
+    for number, word in enumerate(words):
+        mine = [i for i, n in zip(ids, numbers) if n == number]
+        assert codec.tokenizer.decode(mine).strip() == word

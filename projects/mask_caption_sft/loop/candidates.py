@@ -50,7 +50,7 @@ def candidate_overlaps(
     rows = torch.tensor([row for row, _ in distinct], device=views.image_index.device)
     embeds = segmenter.embed_captions([text for _, text in distinct])
     parts = torch.arange(len(distinct), device=rows.device).split(at_once or len(distinct))
-    found = torch.cat([_overlaps(segmenter, views, rows[part], embeds[part], prefix) for part in parts], 1)
+    found = torch.cat([overlaps(segmenter, views, rows[part], embeds[part], prefix) for part in parts], 1)
     position = {case: number for number, case in enumerate(distinct)}
     own, other = found[:, [position[case] for case in cases]].view(2, -1, len(views))
     return own, other
@@ -70,7 +70,7 @@ def best_candidates(rewards: Tensor, captions: Captions) -> tuple[Tensor, Tensor
     return best, number
 
 
-def _overlaps(
+def overlaps(
     segmenter: Sa2VA, views: RegionViews, rows: Tensor, texts: TextEmbeds, prefix: Prefix | None
 ) -> Tensor:
     """``[2, N]``: of N texts about the regions ``rows``, IoU with the own and with the best other region."""

@@ -1,6 +1,7 @@
 """Between text and token ids: the tokenizer, its special tokens and the prompt template."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -140,6 +141,16 @@ class TextCodec:
         depends on what stands before it.
         """
         return self.find_end(row[-MARKER_WINDOW:]).has_ended
+
+    def word_of_tokens(self, row: Sequence[int]) -> list[int]:
+        """Which of ``text.split()`` holds the last letter of each token of a caption; -1 before the first.
+
+        Args:
+            row: The tokens that hold some of the caption's text.
+        """
+        pieces = [self._token_bytes(token_id) for token_id in row]
+        begins = [found.start() for found in re.finditer(rb'\S+', b''.join(pieces))]
+        return [bisect_left(begins, stop) - 1 for stop in accumulate(map(len, pieces))]
 
     def position_of_seg(self, answer: Sequence[int]) -> int:
         """The position of the one ``[SEG]`` in an answer."""

@@ -8,10 +8,12 @@ import torch
 
 from ...losses import caption_loss
 from ...ops.build import build
+from ...ops.xtuner_parts import IGNORE_INDEX
 from ...structures import CaptionLogits
 from ..candidates import best_candidates
 from ..reward import Reward
 from ..step import Step
+from ..word_credit import WordCredit
 from .objective import Objective
 
 
@@ -28,17 +30,19 @@ class BestOfK(Objective):
         margin_iou: How much better than the greedy caption the best must be, in the reward.
         min_iou: The least IoU of a caption that is worth teaching.
         reward: What is compared, see :class:`Reward`; by default the IoU.
+        credit: Which words of the best caption are taught, see :class:`WordCredit`; None teaches all.
     """
 
     weight: float = 5.0
     margin_iou: float = 0.05
     min_iou: float = 0.5
     reward: Any = field(default_factory=Reward)
+    credit: Any = None
 
     needs_candidates = True
 
     def __post_init__(self) -> None:
-        self.reward = build(self.reward, Reward)
+        self.reward, self.credit = build(self.reward, Reward), build(self.credit, WordCredit)
 
     def ask(self, step: Step) -> Callable[[], CaptionLogits] | None:
         """Select; the scores of the captions to be taught, None where there is nothing to teach."""
@@ -54,7 +58,13 @@ class BestOfK(Objective):
         rows = is_better.nonzero()[:, 0]
         if not len(rows):
             return None
-        return step.questions.score(step.views1[rows], step.candidates[best[rows] * num_regions + rows])
+        captions = step.candidates[best[rows] * num_regions + rows]
+        scores = step.questions.score(step.views1[rows], captions)
+        if self.credit is None:
+            return scores
+        taught = self.credit(step, rows, captions, best_iou[rows])
+        step.table.log('signal/helping_ratio', taught[captions.in_caption].float())
+        return lambda: CaptionLogits(scores().logits, scores().targets.masked_fill(~taught, IGNORE_INDEX))
 
     def teach(self, step: Step, asked: Callable[[], CaptionLogits] | None) -> None:
         """The selected captions."""
