@@ -1,4 +1,7 @@
-"""Scenes in which the colour alone does not tell what is meant."""
+"""Scenes in which no kind of word tells by itself what is meant."""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,7 +14,8 @@ def confusable_scene(
     colors: tuple[str, ...] = tuple(COLORS),
     shapes: tuple[str, ...] = SHAPES,
     plain: bool = False,
-    shared_prob: float = 0.85,
+    told_by: Collection[str] = KINDS,
+    shared_probs: Mapping[str, float] = MappingProxyType({'color': 0.45, 'shape': 0.35}),
 ) -> Scene:
     """Things that do not overlap, each of which has a word that another one lacks.
 
@@ -20,17 +24,29 @@ def confusable_scene(
         num_things: Smallest and largest number of things.
         colors, shapes: What they are drawn from.
         plain: Without a texture in the background.
-        shared_prob: How often all things of the scene share one or two colours, so that
-            the colour alone does not tell which one is meant.
+        told_by: The kinds of those words.
+        shared_probs: How often all things of the scene share one or two colours, so that the colour
+            alone does not tell which one is meant, and how often one or two shapes.
     """
-    if rng.random() < shared_prob:
-        colors = tuple(rng.choice(colors, min(len(colors), int(rng.integers(1, 3))), replace=False))
-    things = _place_things(rng, num_things, colors, shapes)
+    chance = rng.random()
+    if chance < shared_probs['color']:
+        colors = _one_or_two(rng, colors)
+    elif chance < shared_probs['color'] + shared_probs['shape']:
+        shapes = _one_or_two(rng, shapes)
+    things = _place_things(rng, num_things, colors, shapes, told_by)
     return Scene(things, *random_background(rng, plain))
 
 
+def _one_or_two(rng: np.random.Generator, words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(rng.choice(words, min(len(words), int(rng.integers(1, 3))), replace=False))
+
+
 def _place_things(
-    rng: np.random.Generator, num_things: tuple[int, int], colors: tuple[str, ...], shapes: tuple[str, ...]
+    rng: np.random.Generator,
+    num_things: tuple[int, int],
+    colors: tuple[str, ...],
+    shapes: tuple[str, ...],
+    told_by: Collection[str],
 ) -> list[Thing]:
     """As many as are wanted, or fewer, if no place is found for more."""
     wanted = int(rng.integers(num_things[0], num_things[1] + 1))
@@ -42,15 +58,15 @@ def _place_things(
         x, y = rng.uniform(radius + 0.02, 0.98 - radius, 2)
         thing = Thing(str(rng.choice(colors)), str(rng.choice(shapes)), float(x), float(y), radius)
         apart = all(np.hypot(t.x - x, t.y - y) > t.radius + radius + 0.03 for t in things)
-        if apart and all(_differ(t, thing) for t in things):
+        if apart and all(_differ(t, thing, told_by) for t in things):
             things.append(thing)
     return things
 
 
-def _differ(thing: Thing, other: Thing) -> bool:
-    return not (_covers(thing, other) or _covers(other, thing))
+def _differ(thing: Thing, other: Thing, told_by: Collection[str]) -> bool:
+    return not (_covers(thing, other, told_by) or _covers(other, thing, told_by))
 
 
-def _covers(thing: Thing, other: Thing) -> bool:
+def _covers(thing: Thing, other: Thing, kinds: Collection[str]) -> bool:
     """Whether all that is true of the other one is true of this one: "left" of a thing at the top left."""
-    return all(set(other.words(kind)) <= set(thing.words(kind)) for kind in KINDS)
+    return all(set(other.words(kind)) <= set(thing.words(kind)) for kind in kinds)

@@ -73,7 +73,7 @@ def random_background(rng: np.random.Generator, plain: bool = False) -> tuple[tu
     return color, texture, int(rng.integers(2**31))
 
 
-def moved(scene: Scene, rng: np.random.Generator, step: float = 0.2) -> Scene:
+def moved(scene: Scene, rng: np.random.Generator, step: float = 0.5) -> Scene:
     """The scene a moment later, before another background: things have moved, and grown or shrunk a little.
 
     Args:

@@ -25,7 +25,8 @@ def write_sav(folder: Path, num_pairs: int, rng: np.random.Generator) -> None:
     target.mkdir(parents=True, exist_ok=True)
     scenes: dict[str, Scene] = {}
     for number in range(num_pairs):
-        first = confusable_scene(rng)
+        # Told by what stays: in the second view things are elsewhere.
+        first = confusable_scene(rng, told_by=('size', 'color', 'shape'))
         second = moved(first, rng)
         (image1, masks1), (image2, masks2) = draw(first, SIDE, SIDE), draw(second, SIDE, SIDE)
         thing = int(rng.integers(len(first.things)))
