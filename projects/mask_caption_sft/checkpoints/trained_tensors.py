@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .key_map import entry_for_native, plain_name
+from .key_map import KeyMap, plain_name
 
-#: Modules of the language model that carry LoRA, as upstream's trainer wraps them.
-LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 _LORA = '.lora_{}.default.weight'
 _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
 #: peft's copy of a module that is trained whole, and the frozen module it stands in for.
@@ -59,19 +57,20 @@ class TrainedTensors:
         return value.to(base.dtype)
 
 
-def from_ours(state: dict[str, Tensor], side: str, scaling: float | None) -> TrainedTensors:
+def from_ours(state: dict[str, Tensor], side: str, scaling: float | None, key_map: KeyMap) -> TrainedTensors:
     """The trained tensors in a checkpoint of :class:`MaskCaptionSFT`.
 
     Args:
         state: Its ``state_dict``.
         side: ``'student'`` or ``'teacher'``.
         scaling: ``lora_alpha / r``; None for a run without LoRA.
+        key_map: Of the base.
 
     Raises:
         ValueError: A tensor has no single name in the released layout.
     """
     tensors = {k.removeprefix(f'{side}.'): v for k, v in state.items() if k.startswith(f'{side}.')}
-    named = {name: _released_name(plain_name(_without_lora(name))) for name in tensors}
+    named = {name: _released_name(plain_name(_without_lora(name)), key_map) for name in tensors}
     return _collect(((named[name], name, tensor) for name, tensor in tensors.items()), scaling or 1.0)
 
 
@@ -148,8 +147,8 @@ def _without_lora(name: str) -> str:
     return name
 
 
-def _released_name(native: str) -> str:
-    entry = entry_for_native(native)
+def _released_name(native: str, key_map: KeyMap) -> str:
+    entry = key_map.entry_for_native(native)
     if entry is None or len(entry.released) != 1 or len(entry.native) != 1:
         raise ValueError(f'{native} has no name of its own in the released layout (checkpoints/key_map.py).')
     return entry.released[0]

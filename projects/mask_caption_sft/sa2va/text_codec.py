@@ -47,6 +47,7 @@ class TextCodec:
         template: How a turn is wrapped.
         vocab_size: Rows of the embedding matrix; the tokenizer may have fewer entries.
         source: Where the tokenizer comes from, for messages.
+        image_marks: Tokens before an image, for each of its tokens, and after it.
 
     Raises:
         ValueError: The tokenizer lacks one of Sa2VA's special tokens.
@@ -58,14 +59,15 @@ class TextCodec:
         template: prompts.PromptTemplate,
         vocab_size: int,
         source: str | None = None,
+        image_marks: Sequence[str] = (prompts.IMG_START, prompts.IMG_CONTEXT, prompts.IMG_END),
     ) -> None:
         self.tokenizer, self.template, self.vocab_size, self.source = tokenizer, template, vocab_size, source
         self._added = {token_id: str(token) for token_id, token in tokenizer.added_tokens_decoder.items()}
         self._any_added = re.compile('|'.join(re.escape(token) for token in self._added.values()))
         self.seg_token_id = self._single(prompts.SEG)
-        self.image_token_id = self._single(prompts.IMG_CONTEXT)
-        for token in (prompts.IMG_START, prompts.IMG_END, prompts.VP_START, prompts.VP_END):
+        for token in (prompts.VP_START, prompts.VP_END, *image_marks):
             self._single(token)
+        self.image_token_id = self._single(image_marks[1])
         self.end_ids = self.encode(template.end_of_turn)
         # A turn may end with the template's marker, one special token or several ordinary ones, or
         # with the tokenizer's end of sequence; upstream's generation stops at both.
