@@ -99,8 +99,8 @@ def test_another_model_type_is_named(base):
 
 def test_another_language_model_is_named(base):
     llm = json.loads((base / 'config.json').read_text())['llm_config']
-    change_config(base, llm_config=llm | {'architectures': ['InternLM2ForCausalLM']})
-    message = r'of the family InternVL on InternLM2ForCausalLM, which is not supported.*: InternVL on Qwen2'
+    change_config(base, llm_config=llm | {'architectures': ['LlamaForCausalLM']})
+    message = r'of the family InternVL on LlamaForCausalLM, which is not supported.*: InternVL on Qwen2, '
     with pytest.raises(ValueError, match=message):
         Sa2VA(base)
 

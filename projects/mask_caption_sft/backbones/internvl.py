@@ -38,11 +38,6 @@ class InternVL(Backbone):
         self._check()
 
     def _check(self) -> None:
-        if self.config['vision_config'].get('qk_normalization'):
-            raise ValueError(
-                f'{self.where} has a vision encoder with qk_normalization (InternViT-6B), which has no entry '
-                'in the key table of backbones/internvl.py. Use a checkpoint with InternViT-300M.'
-            )
         if self.config.get('ps_version', 'v2') != 'v2' or self.config.get('select_layer', -1) != -1:
             raise ValueError(f'{self.where}: only ps_version "v2" and select_layer -1 are supported.')
         if not self.config.get('use_thumbnail', True):
@@ -75,11 +70,16 @@ class InternVL(Backbone):
             )
         return int(grid_size)
 
+    @property
+    def max_context(self) -> int:
+        """The language model's."""
+        return self.language.max_context
+
     # ------------------------------------------------------------------ the native model
 
     def build(self, image_token_id: int) -> InternVLForConditionalGeneration:
         """InternVL with the config's InternViT and language model."""
-        return InternVLForConditionalGeneration(
+        model = InternVLForConditionalGeneration(
             InternVLConfig(
                 vision_config=self._vision_config(),
                 text_config=self.language.native_config(),
@@ -90,6 +90,11 @@ class InternVL(Backbone):
                 tie_word_embeddings=self.is_tied,
             )
         )
+        for name, module in model.model.vision_tower.named_modules():
+            if name.endswith(('q_norm', 'k_norm')):
+                # The native class has a value of its own, and Identity where there is no such norm.
+                module.variance_epsilon = self.config['vision_config']['layer_norm_eps']
+        return model
 
     def _vision_config(self) -> InternVLVisionConfig:
         vision = self.config['vision_config']
@@ -99,6 +104,7 @@ class InternVL(Backbone):
             num_attention_heads=vision['num_attention_heads'],
             intermediate_size=vision['intermediate_size'],
             attention_bias=vision['qkv_bias'],
+            use_qk_norm=vision.get('qk_normalization', False),
             hidden_act=vision['hidden_act'],
             norm_type=vision['norm_type'],
             layer_norm_eps=vision['layer_norm_eps'],
@@ -137,6 +143,7 @@ _RENAMED = [
     (_VIT + 'embeddings.position_embedding', _NATIVE_VIT + 'embeddings.position_embeddings'),
     (_VIT + 'embeddings.patch_embedding.{s}', _NATIVE_VIT + 'embeddings.patch_embeddings.projection.{s}'),
     (_LAYER + 'ls{n}', _NATIVE_LAYER + 'lambda_{n}'),
+    (_LAYER + 'attn.{w}_norm.weight', _NATIVE_LAYER + 'attention.{w}_norm.weight'),
     (_LAYER + 'attn.proj.{s}', _NATIVE_LAYER + 'attention.projection_layer.{s}'),
     (_LAYER + 'mlp.fc{n}.{s}', _NATIVE_LAYER + 'mlp.fc{n}.{s}'),
     (_LAYER + 'norm1.{s}', _NATIVE_LAYER + 'layernorm_before.{s}'),

@@ -20,7 +20,7 @@ def context_problems(config: Config, student: Sa2VA) -> list[str]:
     default = inspect.signature(config.model['type']).parameters['max_caption_len'].default
     caption_len = config.model.get('max_caption_len', default)
     per_tile = sizes.grid_size**2
-    around = len(student.text.encode(describe_text(student))) + per_tile
+    around = len(student.text.encode_beginning(describe_text(student))) + per_tile
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for key, transform in packers(config.get(loader), loader):
             tiles = transform.get('max_tiles', PackRegions.MAX_TILES)

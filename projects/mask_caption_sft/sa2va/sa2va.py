@@ -12,13 +12,14 @@ from mmengine.logging import print_log
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ..backbones import backbone_of
 from ..checkpoints.config import read_config
 from ..checkpoints.key_map import KeyMap
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
 from ..checkpoints.stored_dtypes import stored_dtypes
+from ..checkpoints.tokenizer import load_tokenizer
 from ..ops import prompts
 from ..ops.mask import resize_masks
 from ..ops.precision import without_gradient
@@ -107,8 +108,7 @@ class Sa2VA(nn.Module):
         self.key_map = KeyMap(self.backbone)
         self.sizes = base_sizes(self.config)
         if tokenizer is None:
-            # If left open, transformers asks about a class that it does not know, and runs it after a "y".
-            tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+            tokenizer = load_tokenizer(str(base))
         template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
         marks = self.backbone.image_start, self.backbone.image_token, self.backbone.image_end
         self.text = TextCodec(tokenizer, template, self.backbone.vocab_size, self.base, marks)
@@ -268,15 +268,24 @@ class Sa2VA(nn.Module):
         return self.mllm.get_input_embeddings()(ids)
 
     def embed_text(self, text: str) -> Tensor:
-        """Token embeddings ``[L, D]`` of a text of ours, special tokens included."""
-        return self.embed_ids(self._ids(text))
+        """Token embeddings ``[L, D]`` of a text of ours after a special token, special tokens included."""
+        return self._embed_list(self.text.encode(text))
+
+    def embed_inside(self, text: str) -> Tensor:
+        """The same where other text ends, see :meth:`TextCodec.encode_inside`."""
+        return self._embed_list(self.text.encode_inside(text))
+
+    def embed_beginning(self, text: str) -> Tensor:
+        """The same for what begins a prompt, see :meth:`TextCodec.encode_beginning`."""
+        return self._embed_list(self.text.encode_beginning(text))
+
+    def _embed_list(self, ids: list[int]) -> Tensor:
+        return self.embed_ids(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     def segment_answer(self) -> Tensor:
         """``[A]`` long, the tokens of "Sure, [SEG]." and end of turn."""
-        return self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
-
-    def _ids(self, text: str) -> Tensor:
-        return torch.tensor(self.text.encode(text), dtype=torch.long, device=self.device)
+        ids = self.text.encode(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
+        return torch.tensor(ids, dtype=torch.long, device=self.device)
 
     def embed_captions(self, texts: Sequence[str]) -> TextEmbeds:
         """Written texts as the segment prompt holds them, tokenised anew from the text.
