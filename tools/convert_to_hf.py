@@ -10,7 +10,9 @@ import _root  # noqa: F401
 import argparse
 import sys
 
+from projects.mask_caption_sft.checkpoints.config import read_config
 from projects.mask_caption_sft.checkpoints.export import export, report
+from projects.mask_caption_sft.checkpoints.key_map import key_map_of
 from projects.mask_caption_sft.checkpoints.model_card import model_card
 from projects.mask_caption_sft.checkpoints.training_file import (
     check_fingerprint,
@@ -44,7 +46,7 @@ def convert(args: argparse.Namespace) -> str:
     checkpoint = read_checkpoint(args.model_path)
     base = find_base(checkpoint, args.base)
     check_fingerprint(checkpoint, base, ReleasedWeights(base).fingerprint())
-    trained = trained_tensors(checkpoint, side, args.lora_scaling)
+    trained = trained_tensors(checkpoint, side, args.lora_scaling, key_map_of(read_config(base)))
 
     def card(changes: str) -> str:
         return model_card(checkpoint, args.model_path, base, side, changes)

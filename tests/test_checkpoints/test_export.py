@@ -193,8 +193,9 @@ def test_read_and_written_without_training_every_tensor_is_identical(base, tmp_p
 
 
 def test_fresh_lora_changes_nothing(base):
-    state = MaskCaptionSFT(dict(base=str(base), lora=LORA), {}).state_dict()
-    trained = trained_tensors(dict(state_dict=state, meta=dict(sa2va=dict(lora_scaling=2.0))), 'student', 0.0)
+    model = MaskCaptionSFT(dict(base=str(base), lora=LORA), {})
+    checkpoint = dict(state_dict=model.state_dict(), meta=dict(sa2va=dict(lora_scaling=2.0)))
+    trained = trained_tensors(checkpoint, 'student', 0.0, model.student.key_map)
     before = tensors_of(base)
     assert trained.lora
     assert all(torch.equal(trained.apply(name, before[name]), before[name]) for name in trained.names())
@@ -309,7 +310,7 @@ def upstream_checkpoint(model, with_embeddings: bool) -> dict[str, torch.Tensor]
     """What upstream's trainer would have saved of our student."""
     from projects.mask_caption_sft.checkpoints.trained_tensors import from_ours
 
-    trained = from_ours(model.state_dict(), 'student', model.student.lora_scaling)
+    trained = from_ours(model.state_dict(), 'student', model.student.lora_scaling, model.student.key_map)
     state = {}
     for name, (down, up) in trained.lora.items():
         stem = name.removeprefix('language_model.').removesuffix('.weight')

@@ -72,7 +72,7 @@ def test_half_precision_weights_give_a_float32_model(base):
     ('change', 'message'),
     [
         (lambda t: t.pop('mlp1.1.weight'), r'missing: mlp1\.1\.weight'),
-        (lambda t: t.update(strange=torch.zeros(1)), r'no entry in checkpoints/key_map\.py: strange'),
+        (lambda t: t.update(strange=torch.zeros(1)), r'InternVL on Qwen2 has no entry for .*: strange'),
         (
             lambda t: t.update({'mlp1.1.bias': torch.zeros(3)}),
             r'another shape: .*linear_1\.bias \(3,\) for',
@@ -99,8 +99,9 @@ def test_another_model_type_is_named(base):
 
 def test_another_language_model_is_named(base):
     llm = json.loads((base / 'config.json').read_text())['llm_config']
-    change_config(base, llm_config=llm | {'architectures': ['InternLM2ForCausalLM']})
-    with pytest.raises(ValueError, match='uses the language model InternLM2ForCausalLM; only Qwen2'):
+    change_config(base, llm_config=llm | {'architectures': ['LlamaForCausalLM']})
+    message = r'of the family InternVL on LlamaForCausalLM, which is not supported.*: InternVL on Qwen2, '
+    with pytest.raises(ValueError, match=message):
         Sa2VA(base)
 
 

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2ForCausalLM
 
 from projects.mask_caption_sft.checkpoints import tied_embeddings
+from projects.mask_caption_sft.checkpoints.config import read_config
 from projects.mask_caption_sft.checkpoints.export import export
+from projects.mask_caption_sft.checkpoints.key_map import key_map_of
 from projects.mask_caption_sft.checkpoints.trained_tensors import TrainedTensors, from_upstream
 from projects.mask_caption_sft.checkpoints.training_file import trained_tensors
 from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
@@ -82,7 +84,7 @@ def train(base, path, train_embeddings):
 
 def exported(base, path, out, side='student'):
     checkpoint = torch.load(path, weights_only=True)
-    export(base, trained_tensors(checkpoint, side, 1.0), out, str)
+    export(base, trained_tensors(checkpoint, side, 1.0, key_map_of(read_config(base))), out, str)
     return stored(out)
 
 

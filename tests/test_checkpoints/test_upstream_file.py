@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from projects.mask_caption_sft.checkpoints.config import read_config
 from projects.mask_caption_sft.checkpoints.export import export
-from projects.mask_caption_sft.checkpoints.key_map import is_unused
+from projects.mask_caption_sft.checkpoints.key_map import is_unused, key_map_of
 from projects.mask_caption_sft.checkpoints.trained_tensors import from_upstream
 from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint, trained_tensors
 from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
@@ -157,7 +158,8 @@ def test_modules_to_save_are_read_as_peft_merges_them(base, v2, tmp_path, kept):
         state = {name: t for name, t in state.items() if 'lora_' in name or 'modules_to_save' in name}
     assert f'{LANGUAGE_MODEL}base_model.model.lm_head.modules_to_save.default.weight' in state
     torch.save({'state_dict': state, 'meta': {}}, tmp_path / 'iter_1.pth')
-    trained = trained_tensors(read_checkpoint(tmp_path / 'iter_1.pth'), 'student', SCALING)
+    key_map = key_map_of(read_config(base))
+    trained = trained_tensors(read_checkpoint(tmp_path / 'iter_1.pth'), 'student', SCALING, key_map)
     export(base, trained, tmp_path / 'out', str)
     before, after = released(base), released(tmp_path / 'out')
     expected = merged_by_peft(v2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.sa2va.architecture import build_mllm
+from projects.mask_caption_sft.backbones import backbone_of
 from projects.mask_caption_sft.tiny_world.base_model import tiny_config
 from tests.miniature import SIZES
 
@@ -11,7 +11,7 @@ from tests.miniature import SIZES
 def mllm(**llm_config):
     config = tiny_config(40, SIZES)
     config['llm_config'].update(llm_config)
-    return build_mllm(config, image_token_id=3)
+    return backbone_of(config).build(image_token_id=3)
 
 
 @pytest.mark.parametrize('tied', [False, True])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.mask_caption_sft.checkpoints.key_map import entries_for, entry_for_native, is_unused
+from projects.mask_caption_sft.checkpoints.key_map import is_unused
 from projects.mask_caption_sft.checkpoints.released import plain_name
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
 
@@ -44,7 +44,7 @@ def test_with_embeddings_and_head():
 
 
 def test_the_key_map_covers_the_released_layout_one_to_one(model):
-    entries, unknown = entries_for(RELEASED)
+    entries, unknown = model.key_map.entries_for(RELEASED)
     assert unknown == []
     natives = [name for entry in entries for name in entry.native]
     assert len(natives) == len(set(natives))
@@ -56,14 +56,14 @@ def test_the_key_map_covers_the_released_layout_one_to_one(model):
 
 
 def test_the_key_map_read_backwards_gives_the_same_rows(model):
-    for entry in entries_for(RELEASED)[0]:
+    for entry in model.key_map.entries_for(RELEASED)[0]:
         for native in entry.native:
-            assert entry_for_native(native) == entry
+            assert model.key_map.entry_for_native(native) == entry
 
 
 def test_shapes_agree_with_the_released_layout(model):
     own = {plain_name(name): tuple(p.shape) for name, p in model.named_parameters()}
-    for entry in entries_for(RELEASED)[0]:
+    for entry in model.key_map.entries_for(RELEASED)[0]:
         if len(entry.released) == len(entry.native) == 1 and entry.native[0] in own:
             assert own[entry.native[0]] == RELEASED[entry.released[0]], entry
         elif entry.native[0] in own:

@@ -126,7 +126,7 @@ def count_prompts(student: Sa2VA, prompts: Sequence[Tensor]) -> int:
     book = _Book(census)
     with book.watching(student), book:
         for prompt in prompts:
-            student.mllm.model.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
+            student.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
     return census.total(module=LANGUAGE_MODEL)
 
 
@@ -213,10 +213,10 @@ def _modules_of(sa2va: Sa2VA) -> dict[str, list[nn.Module]]:
     """What is watched, by name; a call of the first of several is a call of all."""
     decoder: Any = sa2va.grounding_encoder.mask_decoder
     return {
-        LANGUAGE_MODEL: list(sa2va.mllm.model.language_model.layers),
+        LANGUAGE_MODEL: list(sa2va.language_model.layers),
         LM_HEAD: [sa2va.mllm.lm_head],
         PROJECTOR: [sa2va.projector],
-        VIT: [sa2va.mllm.model.vision_tower],
+        VIT: [sa2va.backbone.vision_encoder(sa2va.mllm)],
         SAM2_ENCODER: [sa2va.grounding_encoder.vision_encoder],
         MASK_DECODER: [decoder, decoder.conv_s0, decoder.conv_s1],
     }

@@ -108,4 +108,4 @@ def segment(model: Sa2VA, region: RegionBatch, texts: TextEmbeds) -> tuple[Segme
 
 def _run(model: Sa2VA, embeds: Tensor) -> Tensor:
     """Hidden states ``[1, L, D]`` of embeddings ``[L, D]``."""
-    return model.mllm.model.language_model(inputs_embeds=embeds[None], use_cache=False).last_hidden_state
+    return model.language_model(inputs_embeds=embeds[None], use_cache=False).last_hidden_state

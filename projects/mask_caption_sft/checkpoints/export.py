@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .config import read_config
+from .key_map import key_map_of
 from .released import ReleasedWeights, write_safetensors
 from .tied_embeddings import with_tied_head
 from .trained_tensors import TrainedTensors
@@ -84,7 +85,7 @@ def export(
     """
     base, out_dir = Path(base), Path(out_dir)
     config, weights = read_config(base), ReleasedWeights(base)
-    trained = with_tied_head(trained, config, weights.keys(), 'the checkpoint')
+    trained = with_tied_head(trained, key_map_of(config), weights.keys(), 'the checkpoint')
     unknown = sorted(trained.names() - set(weights.keys()))
     if unknown:
         raise ValueError(

@@ -1,20 +1,24 @@
 """Names of a released Sa2VA checkpoint and of the native modules, side by side.
 
-One table, read both ways. Most rows rename one tensor; two kinds change shape:
-``split`` cuts a fused qkv matrix in three, ``stack`` joins one-row tensors.
+One table, read both ways. Most rows rename one tensor; two kinds change shape: a *fused* tensor is cut into
+several, *stacked* ones of one row each are joined. The rows of SAM 2 and ``text_hidden_fcs``, which every
+checkpoint has, are here; those of a language-vision model are in its file in ``backbones/``.
 
-Source: Sa2VA's released layout (``vision_model``, ``mlp1``, ``language_model``,
-``grounding_encoder.sam2_model``, ``text_hidden_fcs``) and the parameter names
-of transformers' InternVL, Qwen2 and SAM 2.
+Source: Sa2VA's released layout (``grounding_encoder.sam2_model``, ``text_hidden_fcs``) and the parameter
+names of transformers' SAM 2.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-_VIT = 'mllm.model.vision_tower.'
+from ..backbones import Backbone, backbone_of
+from ..backbones.key_rows import EQUAL_PARTS, Layout
+
 _SAM = 'grounding_encoder.'
 _RELEASED_SAM = 'grounding_encoder.sam2_model.'
 _DECODER, _RELEASED_DECODER = _SAM + 'mask_decoder.', _RELEASED_SAM + 'sam_mask_decoder.'
@@ -22,23 +26,6 @@ _DECODER, _RELEASED_DECODER = _SAM + 'mask_decoder.', _RELEASED_SAM + 'sam_mask_
 #: (released, native). ``{n}`` stands for a number, ``{s}`` for weight or
 #: bias, ``{qkv}`` for one of the letters, ``{w}`` for a word.
 RENAMED = [
-    ('vision_model.embeddings.class_embedding', _VIT + 'embeddings.cls_token'),
-    ('vision_model.embeddings.position_embedding', _VIT + 'embeddings.position_embeddings'),
-    ('vision_model.embeddings.patch_embedding.{s}', _VIT + 'embeddings.patch_embeddings.projection.{s}'),
-    ('vision_model.encoder.layers.{n}.ls{n}', _VIT + 'encoder.layer.{n}.lambda_{n}'),
-    ('vision_model.encoder.layers.{n}.attn.proj.{s}', _VIT + 'encoder.layer.{n}.attention.projection_layer.{s}'),
-    ('vision_model.encoder.layers.{n}.mlp.fc{n}.{s}', _VIT + 'encoder.layer.{n}.mlp.fc{n}.{s}'),
-    ('vision_model.encoder.layers.{n}.norm1.{s}', _VIT + 'encoder.layer.{n}.layernorm_before.{s}'),
-    ('vision_model.encoder.layers.{n}.norm2.{s}', _VIT + 'encoder.layer.{n}.layernorm_after.{s}'),
-    ('mlp1.0.{s}', 'mllm.model.multi_modal_projector.layer_norm.{s}'),
-    ('mlp1.1.{s}', 'mllm.model.multi_modal_projector.linear_1.{s}'),
-    ('mlp1.3.{s}', 'mllm.model.multi_modal_projector.linear_2.{s}'),
-    ('language_model.model.embed_tokens.weight', 'mllm.model.language_model.embed_tokens.weight'),
-    ('language_model.model.norm.weight', 'mllm.model.language_model.norm.weight'),
-    ('language_model.lm_head.weight', 'mllm.lm_head.weight'),
-    ('language_model.model.layers.{n}.{w}_layernorm.weight', 'mllm.model.language_model.layers.{n}.{w}_layernorm.weight'),
-    ('language_model.model.layers.{n}.self_attn.{w}_proj.{s}', 'mllm.model.language_model.layers.{n}.self_attn.{w}_proj.{s}'),
-    ('language_model.model.layers.{n}.mlp.{w}_proj.weight', 'mllm.model.language_model.layers.{n}.mlp.{w}_proj.weight'),
     (_RELEASED_SAM + 'no_mem_embed', _SAM + 'no_memory_embedding'),
     (_RELEASED_SAM + 'image_encoder.trunk.pos_embed', _SAM + 'vision_encoder.backbone.pos_embed'),
     (_RELEASED_SAM + 'image_encoder.trunk.pos_embed_window', _SAM + 'vision_encoder.backbone.pos_embed_window'),
@@ -81,14 +68,6 @@ RENAMED = [
     ('text_hidden_fcs.2.{s}', 'text_hidden_fcs.2.{s}'),
 ]  # fmt: skip
 
-#: One released tensor, cut into equal parts along dimension 0.
-SPLIT = [
-    (
-        'vision_model.encoder.layers.{n}.attn.qkv.{s}',
-        tuple(f'{_VIT}encoder.layer.{{n}}.attention.{part}_proj.{{s}}' for part in 'qkv'),
-    ),
-]
-
 #: Released tensors of one row each, stacked to one native tensor.
 STACKED = [
     (
@@ -115,21 +94,26 @@ class Entry:
 
     One of the two tuples has length one, except for a plain renaming, where
     both have.
+
+    Attributes:
+        released, native: Names.
+        layout: How the native tensors lie in a released one.
     """
 
     released: tuple[str, ...]
     native: tuple[str, ...]
+    layout: Layout = EQUAL_PARTS
 
     def to_native(self, tensors: list[Tensor]) -> list[Tensor]:
         """The native tensors for the released ones, in the order of the names."""
         if len(self.native) > 1:
-            return list(tensors[0].chunk(len(self.native)))
+            return self.layout.cut(tensors[0], len(self.native))
         return [torch.cat(tensors)] if len(tensors) > 1 else tensors
 
     def to_released(self, tensors: list[Tensor]) -> list[Tensor]:
         """The inverse of :meth:`to_native`."""
         if len(self.native) > 1:
-            return [torch.cat(tensors)]
+            return [self.layout.join(tensors)]
         return list(tensors[0].split(1)) if len(self.released) > 1 else tensors
 
 
@@ -145,10 +129,6 @@ def _fill(template: str, groups: tuple[str, ...]) -> str:
     return re.sub(r'\{(?:n|s|w|qkv)\}', lambda _: next(values), template)
 
 
-_RENAMED_PATTERNS = [(_pattern(released), native) for released, native in RENAMED]
-_SPLIT_PATTERNS = [(_pattern(released), native) for released, native in SPLIT]
-
-
 def plain_name(name: str) -> str:
     """A parameter's name without peft's wrapper around linear layers."""
     return name.replace('.base_layer.', '.')
@@ -159,54 +139,73 @@ def is_unused(released_key: str) -> bool:
     return any(released_key.startswith(prefix) for prefix in UNUSED)
 
 
-def entry_for(released_key: str) -> Entry | None:
-    """The table row for one released name, or None if there is none."""
-    for names, native in STACKED:
-        if released_key in names:
-            return Entry(names, (native,))
-    for pattern, natives in _SPLIT_PATTERNS:
-        if match := pattern.match(released_key):
-            return Entry((released_key,), tuple(_fill(name, match.groups()) for name in natives))
-    for pattern, native in _RENAMED_PATTERNS:
-        if match := pattern.match(released_key):
-            return Entry((released_key,), (_fill(native, match.groups()),))
-    return None
+class KeyMap:
+    """The table of one backbone, SAM 2 and ``text_hidden_fcs``, read in both directions.
 
-
-def entries_for(released_keys) -> tuple[list[Entry], list[str]]:
-    """Table rows for all names of a checkpoint, and the names that have none.
-
-    Returns:
-        The distinct rows in file order, without unused tensors; and the names
-        that are neither mapped nor listed as unused.
+    Args:
+        backbone: Whose rows are added to those that all checkpoints have.
     """
-    entries: dict[tuple[str, ...], Entry] = {}
-    unknown = []
-    for key in released_keys:
-        if is_unused(key):
-            continue
-        entry = entry_for(key)
-        if entry is None:
-            unknown.append(key)
-        else:
-            entries[entry.released] = entry
-    return list(entries.values()), unknown
 
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        renamed = [(released, (native,), EQUAL_PARTS) for released, native in backbone.renamed + RENAMED]
+        rows = [(row.released, row.native, row.layout) for row in backbone.fused] + renamed
+        self._forward = [(_pattern(released), natives, layout) for released, natives, layout in rows]
+        self._backward = [
+            (_pattern(native), released, natives, layout)
+            for released, natives, layout in rows
+            for native in natives
+        ]
 
-_REVERSED_PATTERNS = [(_pattern(native), released) for released, native in RENAMED]
-
-
-def entry_for_native(native_key: str) -> Entry | None:
-    """The table row that a native name belongs to, or None if there is none."""
-    for names, native in STACKED:
-        if native_key == native:
-            return Entry(names, (native,))
-    for released, natives in SPLIT:
-        for native in natives:
-            if match := _pattern(native).match(native_key):
+    def entry_for(self, released_key: str) -> Entry | None:
+        """The table row for one released name, or None if there is none."""
+        for names, native in STACKED:
+            if released_key in names:
+                return Entry(names, (native,))
+        for pattern, natives, layout in self._forward:
+            if match := pattern.match(released_key):
                 groups = match.groups()
-                return Entry((_fill(released, groups),), tuple(_fill(name, groups) for name in natives))
-    for pattern, released in _REVERSED_PATTERNS:
-        if match := pattern.match(native_key):
-            return Entry((_fill(released, match.groups()),), (native_key,))
-    return None
+                return Entry((released_key,), tuple(_fill(name, groups) for name in natives), layout)
+        return None
+
+    def entries_for(self, released_keys: Iterable[str]) -> tuple[list[Entry], list[str]]:
+        """Table rows for all names of a checkpoint, and the names that have none.
+
+        Returns:
+            The distinct rows in file order, without unused tensors; and the names
+            that are neither mapped nor listed as unused.
+        """
+        entries: dict[tuple[str, ...], Entry] = {}
+        unknown = []
+        for key in released_keys:
+            if is_unused(key):
+                continue
+            entry = self.entry_for(key)
+            if entry is None:
+                unknown.append(key)
+            else:
+                entries[entry.released] = entry
+        return list(entries.values()), unknown
+
+    def entry_for_native(self, native_key: str) -> Entry | None:
+        """The table row that a native name belongs to, or None if there is none."""
+        for names, native in STACKED:
+            if native_key == native:
+                return Entry(names, (native,))
+        for pattern, released, natives, layout in self._backward:
+            if match := pattern.match(native_key):
+                groups = match.groups()
+                return Entry(
+                    (_fill(released, groups),), tuple(_fill(name, groups) for name in natives), layout
+                )
+        return None
+
+    def released_name(self, native_key: str) -> str:
+        """What a native tensor is called in a checkpoint, for messages; its own name if nothing is known."""
+        entry = self.entry_for_native(native_key)
+        return native_key if entry is None else ' and '.join(entry.released)
+
+
+def key_map_of(config: dict[str, Any]) -> KeyMap:
+    """The table for a checkpoint with that ``config.json``."""
+    return KeyMap(backbone_of(config))

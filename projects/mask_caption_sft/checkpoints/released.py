@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .key_map import entries_for, entry_for_native, plain_name
+from .key_map import KeyMap, plain_name
 from .tied_embeddings import warn_if_untied
 
 _INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
@@ -116,24 +116,25 @@ def _read_index(path: Path) -> dict[str, str]:
 
 
 def native_tensors(
-    keys: Iterable[str], read: Callable[[str], Tensor], where: str
+    keys: Iterable[str], read: Callable[[str], Tensor], key_map: KeyMap, where: str
 ) -> Iterator[tuple[str, Tensor]]:
     """Native names and tensors of a released checkpoint, one table row at a time.
 
     Args:
         keys: Names in the released layout.
         read: Returns the tensor of a name.
+        key_map: Of the checkpoint's family.
         where: Names the checkpoint in messages.
 
     Raises:
         ValueError: A name is neither mapped nor listed as unused, or a row is incomplete.
     """
     keys = list(keys)
-    entries, unknown = entries_for(keys)
+    entries, unknown = key_map.entries_for(keys)
     if unknown:
         raise ValueError(
-            f'{where} has tensors with no entry in checkpoints/key_map.py: {_listed(unknown)}. '
-            'Map them, or list them as unused.'
+            f'{where} has tensors that {key_map.backbone.family} has no entry for (checkpoints/key_map.py, '
+            f'backbones/): {_listed(unknown)}. Map them, or list them as unused.'
         )
     present = set(keys)
     incomplete = [name for entry in entries for name in entry.released if name not in present]
@@ -143,7 +144,7 @@ def native_tensors(
         yield from zip(entry.native, entry.to_native([read(name) for name in entry.released]))
 
 
-def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], key_map: KeyMap, where: str) -> None:
     """Give the model these tensors as its parameters; every one must be given, and fit.
 
     Nothing is copied or cast: a parameter then is the tensor it was given, whatever its type and device, and
@@ -177,7 +178,7 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
         parameter = nn.Parameter(tensor, requires_grad=targets[name].requires_grad)
         for module, leaf in places[id(targets[name])]:
             setattr(module, leaf, parameter)
-    missing = [_released_name(name) for name in targets if name not in seen]
+    missing = [key_map.released_name(name) for name in targets if name not in seen]
     problems = [
         f'{title}: {_listed(names)}'
         for title, names in (
@@ -189,7 +190,7 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: 
         raise ValueError(f'{where} does not fit its config.json. ' + '; '.join(problems))
     named = {plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
     for name, tensor in unread.items():
-        warn_if_untied(named[name].detach(), tensor, where)
+        warn_if_untied(named[name].detach(), tensor, key_map.released_name(name), where)
     model.get_buffer(_POSITIONS_AGAIN).copy_(model.get_buffer(_POSITIONS))
 
 
@@ -203,11 +204,6 @@ def _places(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     return places
 
 
-def _released_name(native: str) -> str:
-    entry = entry_for_native(native)
-    return native if entry is None else ' and '.join(entry.released)
-
-
 def write_safetensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """``save_file``, but with the mode of any new file; safetensors itself uses 0600 whatever the umask."""
     path.touch()
@@ -216,27 +212,30 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str
     path.chmod(stat.S_IMODE(mode))
 
 
-def save_released(model: nn.Module, out_dir: str | Path, dtype: torch.dtype | None = None) -> None:
+def save_released(
+    model: nn.Module, key_map: KeyMap, out_dir: str | Path, dtype: torch.dtype | None = None
+) -> None:
     """Write all weights of a model (without LoRA) in the released layout, one file.
 
     Tied embeddings are written once, as transformers writes them.
 
     Args:
         model: A ``Sa2VA``.
+        key_map: Of its family.
         out_dir: Existing directory; ``model.safetensors`` is written by rename.
         dtype: Cast to this type; None keeps each tensor's own.
 
     Raises:
-        ValueError: The model has a weight that is not in checkpoints/key_map.py.
+        ValueError: The model has a weight that is not in the key map.
     """
     state: dict[str, Tensor] = {
         plain_name(name): p for name, p in model.named_parameters() if 'lora_' not in name
     }
     state[_POSITIONS] = model.get_buffer(_POSITIONS)
-    entries = {name: entry_for_native(name) for name in state}
+    entries = {name: key_map.entry_for_native(name) for name in state}
     unknown = [name for name, entry in entries.items() if entry is None]
     if unknown:
-        raise ValueError(f'No entry in checkpoints/key_map.py for: {_listed(unknown)}.')
+        raise ValueError(f'{key_map.backbone.family} has no entry in its key table for: {_listed(unknown)}.')
     tensors = {}
     for entry in {entry for entry in entries.values() if entry is not None}:
         released = entry.to_released([state[name] for name in entry.native])

@@ -4,14 +4,14 @@ from collections import Counter
 
 import torch
 
-from .key_map import entry_for
+from .key_map import KeyMap
 from .released import ReleasedWeights
 
 #: safetensors' names of the types that a base can be held in.
 _KNOWN = {'F32': torch.float32, 'BF16': torch.bfloat16, 'F16': torch.float16}
 
 
-def stored_dtypes(weights: ReleasedWeights) -> dict[str, torch.dtype]:
+def stored_dtypes(weights: ReleasedWeights, key_map: KeyMap) -> dict[str, torch.dtype]:
     """The type of the matrices of each part: ``{'language_model': torch.bfloat16, ...}``.
 
     Parts may differ: upstream's conversion keeps the two that it loads in bfloat16 as they are, and writes
@@ -23,7 +23,7 @@ def stored_dtypes(weights: ReleasedWeights) -> dict[str, torch.dtype]:
     """
     kinds: dict[str, dict[str, str]] = {}
     for key in weights:
-        if entry_for(key) is None:
+        if key_map.entry_for(key) is None:
             continue  # unused, or unknown: whoever loads it says so
         kind = weights.stored_dtype(key)
         if kind not in _KNOWN:

@@ -3,30 +3,25 @@
 import dataclasses
 import logging
 from collections.abc import Container
-from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from .key_map import KeyMap
 from .trained_tensors import TrainedTensors
 
-#: Names of the two in the released layout.
-EMBEDDINGS = 'language_model.model.embed_tokens.weight'
-HEAD = 'language_model.lm_head.weight'
+#: Names of the two in the native model.
+_EMBEDDINGS, _HEAD = 'mllm.model.language_model.embed_tokens.weight', 'mllm.lm_head.weight'
 
 
-def is_tied(config: dict[str, Any]) -> bool:
-    """Whether the language model of a ``config.json`` has one matrix for both.
-
-    ``llm_config`` decides, as for ``Qwen2Config``, where the default is False. The value at the
-    top level says nothing: Sa2VA's own configuration class overwrites it.
-    """
-    return bool(config['llm_config'].get('tie_word_embeddings', False))
+def embeddings_and_head(key_map: KeyMap) -> tuple[str, str]:
+    """Names of the two in the released layout."""
+    return key_map.released_name(_EMBEDDINGS), key_map.released_name(_HEAD)
 
 
 def with_tied_head(
-    trained: TrainedTensors, config: dict[str, Any], stored: Container[str], where: str
+    trained: TrainedTensors, key_map: KeyMap, stored: Container[str], where: str
 ) -> TrainedTensors:
     """What is trained, fitted to a base whose embeddings are tied; for any other, unchanged.
 
@@ -35,32 +30,32 @@ def with_tied_head(
 
     Args:
         trained: From a checkpoint. Ours name the embeddings only, upstream's both.
-        config: ``config.json`` of the base.
+        key_map: Of the base.
         stored: Names of the base's tensors.
         where: Names the checkpoint in the warning.
     """
-    if not is_tied(config):
+    if not key_map.backbone.is_tied:
         return trained
-    replaced = dict(trained.replaced)
-    head = replaced.pop(HEAD, None)
+    replaced, (embeddings_name, head_name) = dict(trained.replaced), embeddings_and_head(key_map)
+    head = replaced.pop(head_name, None)
     if head is not None:
-        warn_if_untied(replaced.setdefault(EMBEDDINGS, head), head, where)
-    if EMBEDDINGS in replaced and HEAD in stored:
-        replaced[HEAD] = replaced[EMBEDDINGS].clone()  # safetensors refuses shared memory
+        warn_if_untied(replaced.setdefault(embeddings_name, head), head, head_name, where)
+    if embeddings_name in replaced and head_name in stored:
+        replaced[head_name] = replaced[embeddings_name].clone()  # safetensors refuses shared memory
     return dataclasses.replace(trained, replaced=replaced)
 
 
-def warn_if_untied(embeddings: Tensor, head: Tensor, where: str) -> None:
-    """Warn if an output matrix that is not read differs from the embeddings."""
+def warn_if_untied(embeddings: Tensor, head: Tensor, head_name: str, where: str) -> None:
+    """Warn if an output matrix ``head_name`` that is not read differs from the embeddings."""
     if embeddings.shape == head.shape and all(
         torch.equal(first.float(), second.float())  # in parts, to avoid a second matrix in float32
         for first, second in zip(embeddings.split(4096), head.split(4096))
     ):
         return
     print_log(
-        f'{HEAD} of {where} differs from the token embeddings, but config.json of the base has '
-        'llm_config.tie_word_embeddings=true. As in transformers it is not read: the embeddings are the '
-        'output matrix. If it is meant to be read, tie_word_embeddings must be false.',
+        f'{head_name} of {where} differs from the token embeddings, but config.json of the base has '
+        'tie_word_embeddings=true for its language model. As in transformers it is not read: the embeddings '
+        'are the output matrix. If it is meant to be read, tie_word_embeddings must be false.',
         'current',
         logging.WARNING,
     )

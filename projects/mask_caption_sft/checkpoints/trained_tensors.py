@@ -1,14 +1,13 @@
 """What a checkpoint has trained, under the names of the released layout."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .key_map import entry_for_native, plain_name
+from .key_map import Entry, KeyMap, plain_name
 
-#: Modules of the language model that carry LoRA, as upstream's trainer wraps them.
-LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 _LORA = '.lora_{}.default.weight'
 _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
 #: peft's copy of a module that is trained whole, and the frozen module it stands in for.
@@ -18,21 +17,24 @@ _FUSER = 'memory_encoder.fuser.'
 
 @dataclass
 class TrainedTensors:
-    """Replacements and low-rank updates, by released name.
+    """Replacements and low-rank updates, by released name, or by native name within a tensor of several.
 
     Attributes:
         replaced: New values of whole tensors.
         lora: ``(A [r, in], B [out, r])``; the weight becomes ``W + scaling * B @ A``.
         scaling: ``lora_alpha / r``.
+        parts: What changes native parts of a released tensor that is several of them, for one InternLM2's
+            ``wqkv``; with the row that cuts it.
     """
 
     replaced: dict[str, Tensor] = field(default_factory=dict)
     lora: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     scaling: float = 1.0
+    parts: dict[str, tuple[Entry, 'TrainedTensors']] = field(default_factory=dict)
 
     def names(self) -> set[str]:
         """Released names that differ from the base."""
-        return self.replaced.keys() | self.lora.keys()
+        return self.replaced.keys() | self.lora.keys() | self.parts.keys()
 
     def apply(self, name: str, base: Tensor) -> Tensor:
         """The trained value of a released tensor, computed in float32, in the base's dtype.
@@ -51,6 +53,10 @@ class TrainedTensors:
                     f'{tuple(base.shape)}: the checkpoint was trained on another base'
                 )
             value = value + self.scaling * (up @ down)
+        if name in self.parts:
+            entry, trained = self.parts[name]
+            natives = zip(entry.native, entry.to_native([value]))
+            (value,) = entry.to_released([trained.apply(native, tensor) for native, tensor in natives])
         if value.shape != base.shape:
             raise ValueError(
                 f'{name} is {tuple(value.shape)} in the checkpoint and {tuple(base.shape)} in the base: '
@@ -59,20 +65,31 @@ class TrainedTensors:
         return value.to(base.dtype)
 
 
-def from_ours(state: dict[str, Tensor], side: str, scaling: float | None) -> TrainedTensors:
+def from_ours(state: dict[str, Tensor], side: str, scaling: float | None, key_map: KeyMap) -> TrainedTensors:
     """The trained tensors in a checkpoint of :class:`MaskCaptionSFT`.
 
     Args:
         state: Its ``state_dict``.
         side: ``'student'`` or ``'teacher'``.
         scaling: ``lora_alpha / r``; None for a run without LoRA.
+        key_map: Of the base.
 
     Raises:
         ValueError: A tensor has no single name in the released layout.
     """
     tensors = {k.removeprefix(f'{side}.'): v for k, v in state.items() if k.startswith(f'{side}.')}
-    named = {name: _released_name(plain_name(_without_lora(name))) for name in tensors}
-    return _collect(((named[name], name, tensor) for name, tensor in tensors.items()), scaling or 1.0)
+    whole, parts = [], defaultdict(list)
+    for name, tensor in tensors.items():
+        native = plain_name(_without_lora(name))
+        entry = _entry(native, key_map)
+        if len(entry.native) == 1:
+            whole.append((entry.released[0], name, tensor))
+        else:
+            parts[entry].append((native, name, tensor))
+    found = _collect(whole, scaling or 1.0)
+    for entry, items in parts.items():
+        found.parts[entry.released[0]] = entry, _collect(items, scaling or 1.0)
+    return found
 
 
 def from_upstream(state: dict[str, Tensor], scaling: float) -> TrainedTensors:
@@ -148,8 +165,8 @@ def _without_lora(name: str) -> str:
     return name
 
 
-def _released_name(native: str) -> str:
-    entry = entry_for_native(native)
-    if entry is None or len(entry.released) != 1 or len(entry.native) != 1:
+def _entry(native: str, key_map: KeyMap) -> Entry:
+    entry = key_map.entry_for_native(native)
+    if entry is None or len(entry.released) != 1:
         raise ValueError(f'{native} has no name of its own in the released layout (checkpoints/key_map.py).')
-    return entry.released[0]
+    return entry

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy._core import multiarray as numpy_core  # where NumPy 2 keeps what pickles refer to
 
+from .key_map import KeyMap
 from .trained_tensors import TrainedTensors, from_ours, from_upstream
 
 
@@ -72,20 +73,21 @@ def is_ours(checkpoint: dict[str, Any]) -> bool:
     return any(name.startswith('teacher.') for name in checkpoint['state_dict'])
 
 
-def trained_tensors(checkpoint: dict[str, Any], side: str, scaling: float) -> TrainedTensors:
+def trained_tensors(checkpoint: dict[str, Any], side: str, scaling: float, key_map: KeyMap) -> TrainedTensors:
     """What a checkpoint changes.
 
     Args:
         checkpoint: From :func:`read_checkpoint`.
         side: ``'student'`` or ``'teacher'``; upstream's checkpoints have a student only.
         scaling: ``lora_alpha / r`` of an upstream checkpoint; ours hold their own.
+        key_map: Of the base.
 
     Raises:
         ValueError: A teacher is wanted where there is none.
     """
     if is_ours(checkpoint):
         own = checkpoint['meta'].get('sa2va', {})
-        return from_ours(checkpoint['state_dict'], side, own.get('lora_scaling'))
+        return from_ours(checkpoint['state_dict'], side, own.get('lora_scaling'), key_map)
     if side == 'teacher':
         raise ValueError('This is an upstream checkpoint; it has no teacher. Leave out --teacher.')
     return from_upstream(checkpoint['state_dict'], scaling)

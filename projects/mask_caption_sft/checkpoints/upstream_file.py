@@ -5,13 +5,14 @@ from pathlib import Path
 from torch import Tensor
 
 from .config import read_config
+from .key_map import key_map_of
 from .released import ReleasedWeights
-from .tied_embeddings import EMBEDDINGS, HEAD, is_tied
-from .trained_tensors import LORA_TARGETS, released_to_upstream
+from .tied_embeddings import embeddings_and_head
+from .trained_tensors import released_to_upstream
 
-#: Upstream's trainers, and the modules whose names LoRA has changed when each loads its ``pretrained_pth``:
+#: Upstream's trainers, and whether LoRA has changed names of modules when each loads its ``pretrained_pth``:
 #: v1 (``projects/llava_sam2``) wraps its language model first, v2 (``projects/sa2va``) afterwards.
-TRAINERS: dict[str, list[str] | None] = {'v1': LORA_TARGETS, 'v2': None}
+TRAINERS = {'v1': True, 'v2': False}
 
 
 def upstream_state(model_dir: str | Path, trainer: str = 'v1') -> dict[str, Tensor]:
@@ -23,8 +24,10 @@ def upstream_state(model_dir: str | Path, trainer: str = 'v1') -> dict[str, Tens
         model_dir: Directory in the released layout.
         trainer: A key of ``TRAINERS``. The names of ``'v2'`` are also those of a v1 without LoRA.
     """
-    config, weights = read_config(model_dir), ReleasedWeights(model_dir)
+    key_map, weights = key_map_of(read_config(model_dir)), ReleasedWeights(model_dir)
     tensors = dict(weights.items())
-    if is_tied(config):
-        tensors[HEAD] = tensors[EMBEDDINGS]  # the trainer has the one matrix under both names
-    return {released_to_upstream(name, TRAINERS[trainer]): tensor for name, tensor in tensors.items()}
+    if key_map.backbone.is_tied:
+        embeddings, head = embeddings_and_head(key_map)
+        tensors[head] = tensors[embeddings]  # the trainer has the one matrix under both names
+    wrapped = key_map.backbone.released_lora_targets if TRAINERS[trainer] else None
+    return {released_to_upstream(name, wrapped): tensor for name, tensor in tensors.items()}

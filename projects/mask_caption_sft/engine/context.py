@@ -20,7 +20,7 @@ def context_problems(config: Config, student: Sa2VA) -> list[str]:
     default = inspect.signature(config.model['type']).parameters['max_caption_len'].default
     caption_len = config.model.get('max_caption_len', default)
     per_tile = sizes.grid_size**2
-    around = len(student.text.encode(describe_text(student.text.template))) + per_tile
+    around = len(student.text.encode_beginning(describe_text(student))) + per_tile
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for key, transform in packers(config.get(loader), loader):
             tiles = transform.get('max_tiles', PackRegions.MAX_TILES)
@@ -48,8 +48,9 @@ def _what_fits(room: int, images: int, caption_len: int, per_tile: int) -> str:
     return f'Lower {" or ".join(advice)}.'
 
 
-def describe_text(template: prompts.PromptTemplate) -> str:
+def describe_text(student: Sa2VA) -> str:
     """All words of a prompt that asks for a caption, and the marker that ends the answer."""
-    before = template.before_input + prompts.IMG_START + prompts.IMG_END
+    template, backbone = student.text.template, student.backbone
+    before = template.before_input + backbone.image_start + backbone.image_end
     region = f'{prompts.DESCRIBE_INTRO.format(count=1)}region1{prompts.VP_START}{prompts.VP_END}'
     return before + region + prompts.describe_question() + template.before_answer + template.end_of_turn

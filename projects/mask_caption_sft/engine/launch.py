@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from ..checkpoints.config import read_config
+from ..checkpoints.key_map import key_map_of
 from ..checkpoints.released import ReleasedWeights
 from ..checkpoints.stored_dtypes import stored_dtypes
 from ..sa2va.base_dtype import AMP_SETTING, NEEDS_AUTOCAST, frozen_dtype
@@ -58,7 +60,8 @@ def _is_half(base: str | None, chosen: torch.dtype | None) -> bool:
         return True
     if base is None or not (Path(base) / 'config.json').is_file():
         return False
-    return any(dtype != torch.float32 for dtype in stored_dtypes(ReleasedWeights(base)).values())
+    key_map = key_map_of(read_config(base))
+    return any(dtype != torch.float32 for dtype in stored_dtypes(ReleasedWeights(base), key_map).values())
 
 
 def prepare_distributed(config: Config) -> None:

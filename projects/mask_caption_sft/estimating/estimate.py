@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from ..backbones import backbone_of
 from ..checkpoints.config import read_config
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.build import build
@@ -81,8 +82,9 @@ class Estimate:
         if not issubclass(kind, MaskCaptionSFT):
             raise ValueError(f'{kind.__name__} is not the two-stage loop; only that is estimated.')
         base = _base_config(config)
-        self.num_layers: int = base['llm_config']['num_hidden_layers']
-        base['llm_config']['num_hidden_layers'] = min(self.num_layers, 2)
+        language = backbone_of(base).language_config
+        self.num_layers: int = language['num_hidden_layers']
+        language['num_hidden_layers'] = min(self.num_layers, 2)
         settings = {k: v for k, v in config.model['sa2va'].items() if k not in ('base', 'type')}
         student = build_on_meta(base, **settings)
         # Nothing is split here: in a run that would be a matter for all ranks.

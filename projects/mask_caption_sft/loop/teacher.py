@@ -18,9 +18,9 @@ def build_teacher(student: Sa2VA) -> Sa2VA:
     gradients pass through its activations.
 
     Args:
-        student: The model in training. Its tokenizer and config are shared too.
+        student: The model in training. Its tokenizer, config and backbone are shared too.
     """
-    shared = [student.text, student.config, *student.frozen]
+    shared = [student.text, student.config, student.backbone, student.key_map, *student.frozen]
     shared += [p for p in student.parameters() if not p.requires_grad]
     shared += list(student.buffers())
     # deepcopy takes an object it finds in the memo instead of copying it.

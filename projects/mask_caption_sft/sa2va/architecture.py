@@ -1,14 +1,10 @@
-"""Native modules with the sizes of a released ``config.json``."""
+"""SAM 2 and what leads to it, with the sizes of a released ``config.json``."""
 
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
-    InternVLConfig,
-    InternVLForConditionalGeneration,
-    InternVLVisionConfig,
-    Qwen2Config,
     Sam2Config,
     Sam2HieraDetConfig,
     Sam2MaskDecoderConfig,
@@ -16,8 +12,6 @@ from transformers import (
     Sam2PromptEncoderConfig,
     Sam2VisionConfig,
 )
-
-from ..checkpoints.tied_embeddings import is_tied
 
 #: SAM 2's hiera-large, which every released Sa2VA uses; ``config.json`` does not repeat it.
 HIERA_LARGE: dict[str, Any] = {
@@ -32,37 +26,6 @@ HIERA_LARGE: dict[str, Any] = {
     'hidden_size': 256,
     'decoder_mlp_dim': 2048,
 }
-
-
-def build_mllm(config: dict[str, Any], image_token_id: int) -> InternVLForConditionalGeneration:
-    """InternVL with InternViT, projector and Qwen2, randomly initialised."""
-    vision, size = config['vision_config'], config['force_image_size']
-    patch = vision['patch_size']
-    vision_config = InternVLVisionConfig(
-        hidden_size=vision['hidden_size'],
-        num_hidden_layers=vision['num_hidden_layers'],
-        num_attention_heads=vision['num_attention_heads'],
-        intermediate_size=vision['intermediate_size'],
-        attention_bias=vision['qkv_bias'],
-        hidden_act=vision['hidden_act'],
-        norm_type=vision['norm_type'],
-        layer_norm_eps=vision['layer_norm_eps'],
-        image_size=[size, size],
-        patch_size=[patch, patch],
-    )
-    text = {key: value for key, value in config['llm_config'].items() if key != 'torch_dtype'}
-    ratio = config['downsample_ratio']
-    return InternVLForConditionalGeneration(
-        InternVLConfig(
-            vision_config=vision_config,
-            text_config=Qwen2Config(**text),
-            image_token_id=image_token_id,
-            image_seq_length=int((size // patch * ratio) ** 2),
-            downsample_ratio=ratio,
-            # transformers 5 ties by this value, whose default is True; 4.57 by text_config's.
-            tie_word_embeddings=is_tied(config),
-        )
-    )
 
 
 def sam2_sizes(config: dict[str, Any]) -> dict[str, Any]:
@@ -109,9 +72,8 @@ def build_grounding_encoder(config: dict[str, Any]) -> Sam2Model:
     return model
 
 
-def build_text_hidden_fcs(config: dict[str, Any]) -> nn.Sequential:
-    """``[SEG]`` state to prompt embedding: Linear, ReLU, Linear, Dropout(0)."""
-    width = config['llm_config']['hidden_size']
+def build_text_hidden_fcs(config: dict[str, Any], width: int) -> nn.Sequential:
+    """``[SEG]`` state of some width to prompt embedding: Linear, ReLU, Linear, Dropout(0)."""
     return nn.Sequential(
         nn.Linear(width, width),
         nn.ReLU(inplace=True),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..backbones import backbone_of
 from .architecture import sam2_sizes
 
 
@@ -32,14 +33,8 @@ def base_sizes(config: dict[str, Any]) -> BaseSizes:
     Raises:
         ValueError: No image of such a size goes through the encoders.
     """
-    image_size, patch = config['force_image_size'], config['vision_config']['patch_size']
-    grid_size = image_size / patch * config['downsample_ratio']
-    if image_size % patch or grid_size != int(grid_size):
-        raise ValueError(
-            f'force_image_size={image_size} does not divide into patches of {patch} and image tokens of '
-            f'{1 / config["downsample_ratio"]:g} x {1 / config["downsample_ratio"]:g} patches. Use a '
-            'config.json as it was released.'
-        )
+    backbone = backbone_of(config)
+    image_size, grid_size = backbone.image_size, backbone.grid_size
     sam2 = sam2_sizes(config)
     # SAM 2 tiles a window's positional embedding over the features, which are a quarter of the image's size.
     multiple = 4 * sam2['window_spec'][0]
@@ -48,6 +43,4 @@ def base_sizes(config: dict[str, Any]) -> BaseSizes:
             f"a grounding size of {sam2['image_size']} cannot be divided into SAM 2's windows; it has to be "
             f'a multiple of {multiple}. Released checkpoints have 1024.'
         )
-    return BaseSizes(
-        image_size, int(grid_size), sam2['image_size'], config['llm_config']['max_position_embeddings']
-    )
+    return BaseSizes(image_size, grid_size, sam2['image_size'], backbone.max_context)

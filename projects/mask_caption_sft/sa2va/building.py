@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoints.config import read_config
 from ..checkpoints.released import ReleasedWeights, native_tensors
 from ..checkpoints.tied_embeddings import with_tied_head
 from ..checkpoints.training_file import check_fingerprint, find_base, read_checkpoint, trained_tensors
@@ -27,11 +26,11 @@ def load_trained(path: str | Path, base: str | None = None, side: str = 'student
     base = find_base(checkpoint, base)
     model, weights = Sa2VA(base, **kwargs), ReleasedWeights(base)
     check_fingerprint(checkpoint, base, weights.fingerprint())
-    trained = trained_tensors(checkpoint, side, scaling=1.0)
-    trained = with_tied_head(trained, read_config(base), weights.keys(), str(path))
+    trained = trained_tensors(checkpoint, side, 1.0, model.key_map)
+    trained = with_tied_head(trained, model.key_map, weights.keys(), str(path))
 
     def read(name: str) -> Tensor:
         return trained.apply(name, weights[name]) if name in trained.names() else weights[name]
 
-    model.replace_weights(native_tensors(weights.keys(), read, str(path)), str(path))
+    model.replace_weights(native_tensors(weights.keys(), read, model.key_map, str(path)), str(path))
     return model

@@ -19,9 +19,9 @@ def image_piece(model: 'Sa2VA', image_tokens: Tensor) -> Tensor:
     """``[L, D]``: how every prompt begins, up to the end of the image ``[tiles, g * g, D]``."""
     return torch.cat(
         [
-            model.embed_text(model.text.template.before_input + prompts.IMG_START),
+            model.embed_beginning(model.text.template.before_input + model.backbone.image_start),
             image_tokens.flatten(0, 1),
-            model.embed_text(prompts.IMG_END),
+            model.embed_text(model.backbone.image_end),
         ]
     )
 
@@ -31,16 +31,16 @@ def describe_piece(model: 'Sa2VA', image_tokens: Tensor, visual_prompts: Tensor,
 
     Args:
         model: Whose embeddings and template are used.
-        image_tokens: ``[tiles, g * g, D]``; the last tile is the thumbnail that the regions are marked on.
+        image_tokens: ``[tiles, g * g, D]``, from :meth:`Sa2VA.image_tokens`.
         visual_prompts: ``[N, g, g]`` bool, the regions that the prompt shows.
         region: Which of them to describe, counted from 1.
     """
-    thumbnail, parts = image_tokens[-1], []
+    parts = []
     lead = prompts.DESCRIBE_INTRO.format(count=len(visual_prompts))
     for number, cells in enumerate(visual_prompts, start=1):
         parts += [
             model.embed_text(f'{lead if number == 1 else ", "}region{number}{prompts.VP_START}'),
-            thumbnail[cells.flatten()],
+            model.backbone.region_tokens(image_tokens, cells),
             model.embed_text(prompts.VP_END),
         ]
     question = prompts.describe_question(region) + model.text.template.before_answer
@@ -49,7 +49,7 @@ def describe_piece(model: 'Sa2VA', image_tokens: Tensor, visual_prompts: Tensor,
 
 def segment_piece(model: 'Sa2VA', text: Tensor, follows_image: bool = True) -> Tensor:
     """``[L, D]``: asks for the mask of a text ``[T, D]`` in the image before it, up to the answer."""
-    suffix = model.embed_text(prompts.SEGMENT_SUFFIX + model.text.template.before_answer)
+    suffix = model.embed_inside(prompts.SEGMENT_SUFFIX + model.text.template.before_answer)
     parts = [text.to(suffix.dtype), suffix]
     if follows_image:
         parts = [model.embed_text(prompts.SEGMENT_PREFIX), *parts]
@@ -58,4 +58,4 @@ def segment_piece(model: 'Sa2VA', text: Tensor, follows_image: bool = True) -> T
 
 def imageless_piece(model: 'Sa2VA') -> Tensor:
     """``[L, D]``: how a segment prompt begins for a model that is shown no image."""
-    return model.embed_text(model.text.template.before_input + prompts.SEGMENT_PREFIX)
+    return model.embed_beginning(model.text.template.before_input + prompts.SEGMENT_PREFIX)

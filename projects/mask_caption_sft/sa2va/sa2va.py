@@ -12,12 +12,14 @@ from mmengine.logging import print_log
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from ..backbones import backbone_of
 from ..checkpoints.config import read_config
+from ..checkpoints.key_map import KeyMap
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
 from ..checkpoints.stored_dtypes import stored_dtypes
-from ..checkpoints.trained_tensors import LORA_TARGETS
+from ..checkpoints.tokenizer import load_tokenizer
 from ..ops import prompts
 from ..ops.mask import resize_masks
 from ..ops.precision import without_gradient
@@ -30,7 +32,7 @@ from ..structures import (
     Segmentation,
     TextEmbeds,
 )
-from .architecture import build_grounding_encoder, build_mllm, build_text_hidden_fcs
+from .architecture import build_grounding_encoder, build_text_hidden_fcs
 from .base_dtype import float32_embeddings, frozen_dtype, has_half_precision, set_dtypes
 from .base_sizes import base_sizes
 from .frozen import frozen_modules
@@ -47,12 +49,13 @@ from .text_codec import TextCodec
 
 
 class Sa2VA(nn.Module):
-    """InternVL and SAM 2, joined by ``text_hidden_fcs``; weights of a released checkpoint.
+    """A language-vision model and SAM 2, joined by ``text_hidden_fcs``; weights of a released checkpoint.
 
     Trainable are LoRA, the projector, SAM 2's mask decoder and
     ``text_hidden_fcs``; everything else is frozen.
 
     Attributes:
+        backbone: What is peculiar to its language-vision model.
         first_token_map, last_token_map: ``[V]`` long, see :class:`TextCodec`.
         frozen: The largest modules without a trained weight; always in eval mode.
 
@@ -101,12 +104,14 @@ class Sa2VA(nn.Module):
         self.base = None if base is None else str(base)
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
+        self.backbone = backbone_of(self.config, f'{self.base}/config.json')
+        self.key_map = KeyMap(self.backbone)
         self.sizes = base_sizes(self.config)
         if tokenizer is None:
-            # If left open, transformers asks about a class that it does not know, and runs it after a "y".
-            tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+            tokenizer = load_tokenizer(str(base))
         template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
-        self.text = TextCodec(tokenizer, template, self.config['llm_config']['vocab_size'], self.base)
+        marks = self.backbone.image_start, self.backbone.image_token, self.backbone.image_end
+        self.text = TextCodec(tokenizer, template, self.backbone.vocab_size, self.base, marks)
         self.round_grounding_stats = round_grounding_stats
         self.merge_to_write, self.compile_to_write = merge_to_write, compile_to_write
         self._frozen_dtype = frozen_dtype(base_dtype, config)
@@ -115,8 +120,9 @@ class Sa2VA(nn.Module):
             weights = ReleasedWeights(str(base))
             self.base_fingerprint = weights.fingerprint()
             if base_dtype == 'released':
-                stored_dtypes(weights)
-            load_native(self, native_tensors(weights.keys(), weights.__getitem__, str(base)), str(base))
+                stored_dtypes(weights, self.key_map)
+            tensors = native_tensors(weights.keys(), weights.__getitem__, self.key_map, str(base))
+            load_native(self, tensors, self.key_map, str(base))
         self.register_buffer('first_token_map', self.text.first_token_map(), persistent=False)
         self.register_buffer('last_token_map', self.text.last_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
@@ -133,14 +139,14 @@ class Sa2VA(nn.Module):
     def _build(self, without_values: bool) -> None:
         """The modules; without values their parameters are on the meta device until they are loaded."""
         with init_empty_weights(include_buffers=False) if without_values else nullcontext():
-            self.mllm = build_mllm(self.config, self.text.image_token_id)
+            self.mllm = self.backbone.build(self.text.image_token_id)
             self.grounding_encoder = build_grounding_encoder(self.config)
-            self.text_hidden_fcs = build_text_hidden_fcs(self.config)
+            self.text_hidden_fcs = build_text_hidden_fcs(self.config, self.backbone.hidden_size)
         self.mllm.tie_weights()  # on the meta device every assignment makes a parameter of its own
 
     def replace_weights(self, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
         """Take other values for all weights but LoRA, see :func:`load_native`."""
-        load_native(self, tensors, where)
+        load_native(self, tensors, self.key_map, where)
         set_dtypes(self, self._frozen_dtype)
         self.remember_start()
 
@@ -183,17 +189,17 @@ class Sa2VA(nn.Module):
     @property
     def language_model(self) -> Any:
         """The transformer, from embeddings to the last hidden states."""
-        return self.mllm.model.language_model
+        return self.backbone.language_model(self.mllm)
 
     @property
     def projector(self) -> nn.Module:
-        return self.mllm.model.multi_modal_projector
+        return self.backbone.projector(self.mllm)
 
     def _set_trainable(self, lora: dict[str, Any] | None, train_embeddings: bool, train_all: bool) -> None:
         self.requires_grad_(train_all)
         if lora is not None:
             inject_adapter_in_model(
-                LoraConfig(**{'target_modules': LORA_TARGETS, **lora}),
+                LoraConfig(**{'target_modules': self.backbone.lora_targets, **lora}),
                 self.language_model,
             )
         modules = [self.projector, self.grounding_encoder.mask_decoder, self.text_hidden_fcs]
@@ -230,7 +236,8 @@ class Sa2VA(nn.Module):
     def train(self, mode: bool = True) -> 'Sa2VA':
         """Train or eval mode; what is frozen stays in eval mode, as do the encoders."""
         super().train(mode)
-        for module in (*self.frozen, self.mllm.model.vision_tower, self.grounding_encoder.vision_encoder):
+        encoders = self.backbone.vision_encoder(self.mllm), self.grounding_encoder.vision_encoder
+        for module in (*self.frozen, *encoders):
             module.eval()
         self._set_checkpointing(self.activation_checkpointing)
         return self
@@ -261,15 +268,24 @@ class Sa2VA(nn.Module):
         return self.mllm.get_input_embeddings()(ids)
 
     def embed_text(self, text: str) -> Tensor:
-        """Token embeddings ``[L, D]`` of a text of ours, special tokens included."""
-        return self.embed_ids(self._ids(text))
+        """Token embeddings ``[L, D]`` of a text of ours after a special token, special tokens included."""
+        return self._embed_list(self.text.encode(text))
+
+    def embed_inside(self, text: str) -> Tensor:
+        """The same where other text ends, see :meth:`TextCodec.encode_inside`."""
+        return self._embed_list(self.text.encode_inside(text))
+
+    def embed_beginning(self, text: str) -> Tensor:
+        """The same for what begins a prompt, see :meth:`TextCodec.encode_beginning`."""
+        return self._embed_list(self.text.encode_beginning(text))
+
+    def _embed_list(self, ids: list[int]) -> Tensor:
+        return self.embed_ids(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     def segment_answer(self) -> Tensor:
         """``[A]`` long, the tokens of "Sure, [SEG]." and end of turn."""
-        return self._ids(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
-
-    def _ids(self, text: str) -> Tensor:
-        return torch.tensor(self.text.encode(text), dtype=torch.long, device=self.device)
+        ids = self.text.encode(prompts.SEGMENT_ANSWER + self.text.template.end_of_turn)
+        return torch.tensor(ids, dtype=torch.long, device=self.device)
 
     def embed_captions(self, texts: Sequence[str]) -> TextEmbeds:
         """Written texts as the segment prompt holds them, tokenised anew from the text.
@@ -337,12 +353,8 @@ class Sa2VA(nn.Module):
         )
 
     def encode_tiles(self, pixel_values: Tensor) -> Tensor:
-        """ViT features ``[tiles, g * g, 4 C]``, CLS dropped, pixel-shuffled, before the projector."""
-        mllm = self.mllm.model
-        hidden = mllm.vision_tower(pixel_values=pixel_values.to(self.mllm.dtype)).last_hidden_state[:, 1:]
-        side = int(hidden.shape[1] ** 0.5)
-        hidden = hidden.reshape(len(hidden), side, side, hidden.shape[-1])
-        return mllm.pixel_shuffle(hidden, self.config['downsample_ratio']).flatten(1, 2)
+        """Features ``[tiles, g * g, C]`` of the vision encoder, before the projector."""
+        return self.backbone.encode(self.mllm, pixel_values)
 
     def encode_grounding(self, g_pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """SAM 2's FPN levels, see :class:`ImageFeatures`."""
@@ -352,7 +364,7 @@ class Sa2VA(nn.Module):
 
     def image_tokens(self, features: ImageFeatures, image: int) -> Tensor:
         """Projected tokens ``[tiles, g * g, D]`` of one image."""
-        return self.projector(features.vit.split(features.num_tiles)[image])
+        return self.backbone.image_tokens(self.mllm, features.vit.split(features.num_tiles)[image])
 
     def read(self, features: ImageFeatures) -> Prefix:
         """The image's part of every prompt, for :meth:`describe` and :meth:`segment`; see :class:`Prefix`."""

@@ -9,14 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from ..ops import prompts
 from ..structures import Captions
-
-#: Byte-level BPE writes every byte as one letter.
-_BYTE_OF = {letter: byte for byte, letter in bytes_to_unicode().items()}
-
+from .token_letters import letters_of
 
 #: The marker's letters are within the last so many tokens once it has been written.
 MARKER_WINDOW = 12
@@ -44,10 +40,11 @@ class TextCodec:
     """What a model writes and reads, as ids.
 
     Args:
-        tokenizer: Byte-level BPE of a released Sa2VA checkpoint.
+        tokenizer: Of a released Sa2VA checkpoint.
         template: How a turn is wrapped.
         vocab_size: Rows of the embedding matrix; the tokenizer may have fewer entries.
         source: Where the tokenizer comes from, for messages.
+        image_marks: Tokens before an image, for each of its tokens, and after it.
 
     Raises:
         ValueError: The tokenizer lacks one of Sa2VA's special tokens.
@@ -59,15 +56,19 @@ class TextCodec:
         template: prompts.PromptTemplate,
         vocab_size: int,
         source: str | None = None,
+        image_marks: Sequence[str] = (prompts.IMG_START, prompts.IMG_CONTEXT, prompts.IMG_END),
     ) -> None:
         self.tokenizer, self.template, self.vocab_size, self.source = tokenizer, template, vocab_size, source
+        self._letters = letters_of(tokenizer)
         self._added = {token_id: str(token) for token_id, token in tokenizer.added_tokens_decoder.items()}
         self._any_added = re.compile('|'.join(re.escape(token) for token in self._added.values()))
         self.seg_token_id = self._single(prompts.SEG)
-        self.image_token_id = self._single(prompts.IMG_CONTEXT)
-        for token in (prompts.IMG_START, prompts.IMG_END, prompts.VP_START, prompts.VP_END):
+        for token in (prompts.VP_START, prompts.VP_END, *image_marks):
             self._single(token)
+        self.image_token_id = self._single(image_marks[1])
         self.end_ids = self.encode(template.end_of_turn)
+        self._line_break = self.encode('\n')
+        self._prepends_space = self._token_bytes(self._line_break[0]).startswith(b' ')
         # A turn may end with the template's marker, one special token or several ordinary ones, or
         # with the tokenizer's end of sequence; upstream's generation stops at both.
         self.eos_token_id: int | None = tokenizer.eos_token_id
@@ -88,6 +89,23 @@ class TextCodec:
     def encode(self, text: str) -> list[int]:
         """Ids of a text of ours, special tokens included."""
         return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def encode_inside(self, text: str) -> list[int]:
+        """Ids of a text that goes on where other text ends, and not at a beginning or a special token.
+
+        Some tokenizers put a space before the first word of what they are given. A line break comes first
+        here, which no token has with anything else, and is left out again.
+        """
+        if not self._prepends_space:
+            return self.encode(text)
+        return self.encode(f'\n{text}')[len(self._line_break) :]
+
+    def encode_beginning(self, text: str) -> list[int]:
+        """Ids of a text that begins a prompt, with what the tokenizer puts before a text.
+
+        InternLM2's puts ``<s>`` there, also in upstream's training and inference; Qwen's nothing.
+        """
+        return self.tokenizer(text).input_ids
 
     def encode_answers(self, texts: Sequence[str]) -> Captions:
         """People's texts as the assistant would write them, each with its end of turn.
@@ -175,7 +193,7 @@ class TextCodec:
         if token_id in self._added:
             return self._added[token_id].encode()
         piece = self.tokenizer.convert_ids_to_tokens(token_id) or ''
-        return bytes(_BYTE_OF[letter] for letter in piece)
+        return self._letters.bytes_of(piece)
 
     # ------------------------------------------------------------------ the segment prompt
 
@@ -187,7 +205,7 @@ class TextCodec:
         """
         for text in texts:
             self._check(text)
-        return [self.encode(f' {text}') for text in texts]
+        return [self.encode_inside(f' {text}') for text in texts]
 
     def encode_captions(self, texts: Sequence[str]) -> list[list[int]]:
         """Written texts in the same place, none for an empty one.
@@ -199,7 +217,7 @@ class TextCodec:
     def _encode_spelled(self, text: str) -> list[int]:
         cuts = [0, *(found.start() + 1 for found in self._any_added.finditer(text)), len(text)]
         parts = [text[begin:end] for begin, end in pairwise(cuts)]
-        return [token_id for part in parts for token_id in self.encode(part)]
+        return [token_id for part in parts for token_id in self.encode_inside(part)]
 
     def _check(self, text: str) -> None:
         found = self._any_added.search(text)
@@ -215,11 +233,11 @@ class TextCodec:
         In the segment prompt a caption follows a space, so that its first token is another one. The
         map is right for most words only: after a space a tokenizer may split the text elsewhere.
         """
-        vocabulary = self.tokenizer.get_vocab()
+        vocabulary, space = self.tokenizer.get_vocab(), self._letters.space
         twins = torch.arange(self.vocab_size)
         for piece, token_id in vocabulary.items():
-            if token_id not in self._added and not piece.startswith('Ġ'):
-                twins[token_id] = vocabulary.get('Ġ' + piece, token_id)
+            if token_id not in self._added and not piece.startswith(space):
+                twins[token_id] = vocabulary.get(space + piece, token_id)
         return twins
 
     def last_token_map(self) -> Tensor:

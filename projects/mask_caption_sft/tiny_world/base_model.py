@@ -186,4 +186,4 @@ def write_base(model: Sa2VA, out_dir: Path, dtype: torch.dtype | None = None) ->
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / 'config.json').write_text(json.dumps(model.config, indent=2) + '\n')
     model.text.tokenizer.save_pretrained(out_dir)
-    save_released(model, out_dir, dtype)
+    save_released(model, model.key_map, out_dir, dtype)
