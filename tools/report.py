@@ -21,7 +21,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         page = html_report(read_run(args.work_dir))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
     out = args.out or args.work_dir / 'report.html'
     out.write_text(page)

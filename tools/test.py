@@ -16,6 +16,7 @@ from _config import add_checkpoint, add_config, read_tested_config
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.launch import prepare_distributed
 from projects.mask_caption_sft.engine.training_runner import SafeRunner
+from projects.mask_caption_sft.hooks.progress_bar_hook import ProgressBarHook
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +36,9 @@ def main() -> None:
     config.launcher = args.launcher
     allow_checkpoint_globals()
     prepare_distributed(config)
-    SafeRunner.from_cfg(config).test()
+    runner = SafeRunner.from_cfg(config)
+    runner.register_hook(ProgressBarHook())
+    runner.test()
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@
 import _root  # noqa: F401
 import argparse
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from mmengine.config import Config
 from projects.mask_caption_sft.ops.unwrapped import unwrapped
 from projects.mask_caption_sft.checkpoints.integrity import resumable
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
+from projects.mask_caption_sft.engine.console import LogText
 from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.failures import in_one_line
@@ -30,6 +32,7 @@ from projects.mask_caption_sft.engine.start_plan import StartRefusedError
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner, checkpoint_dir
 from projects.mask_caption_sft.engine.work_dir import writable
 from projects.mask_caption_sft.hooks.cost_report_hook import CostReportHook, out_of_memory_advice
+from projects.mask_caption_sft.hooks.progress_bar_hook import ProgressBarHook
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 
 
@@ -115,10 +118,17 @@ def train(config: Config) -> None:
         sys.exit(f'error: {problems[0]}')
     if torch.cuda.is_available():  # what it says is of a GPU, and takes longer than the steps of a small run
         runner.register_hook(CostReportHook())
+    runner.register_hook(ProgressBarHook())
     try:
         runner.train()
     except (torch.OutOfMemoryError, torch.cuda.OutOfMemoryError) as error:
         sys.exit(f'error: {out_of_memory_advice(runner, error)}')
+    except Exception as error:
+        if runner.has_trained:  # not a mistake in the settings: its place is what matters
+            raise
+        said = in_one_line(error, 'The first iteration')
+        runner.logger.error(LogText(traceback.format_exc(), printed='The traceback is in the log file.'))
+        sys.exit(f'error: {said}. --dry-run checks every part.')
 
 
 if __name__ == '__main__':

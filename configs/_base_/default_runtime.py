@@ -14,6 +14,7 @@ from projects.mask_caption_sft.hooks.cheat_watch_hook import CheatWatchHook
 from projects.mask_caption_sft.hooks.host_memory_hook import HostMemoryHook
 from projects.mask_caption_sft.hooks.iter_seed_hook import IterSeedHook
 from projects.mask_caption_sft.hooks.resume_settings_hook import ResumeSettingsHook
+from projects.mask_caption_sft.hooks.run_record_hook import RunRecordHook
 from projects.mask_caption_sft.hooks.stop_signal_hook import StopSignalHook
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
 from projects.mask_caption_sft.hooks.update_guard_hook import UpdateGuardHook
@@ -49,6 +50,7 @@ default_hooks = dict(
         window=20,
         stop=[],
     ),
+    run_record=dict(type=RunRecordHook),
     # Off unless `patience`, in validations without a better score, is lowered.
     early_stopping=dict(
         type=EarlyStoppingHook, monitor='mask_cycle/second_view_iou', rule='greater', patience=1000

@@ -9,7 +9,8 @@ from mmengine.config import Config
 from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
-from projects.mask_caption_sft.hooks.cheat_watch_hook import ADVICE, CheatWatchHook
+from projects.mask_caption_sft.hooks.cheat_watch_hook import CheatWatchHook
+from projects.mask_caption_sft.loop.cheat_signs import ADVICE
 from projects.mask_caption_sft.loop.signals import caption_statistics
 from projects.mask_caption_sft.structures import Captions
 from tests.small_run import OneWeight, small_config
@@ -144,7 +145,7 @@ def test_wrong_settings_are_refused():
 @pytest.mark.parametrize('name', ['mask_caption_sft_4b', 'mask_caption_sft_tiny'])
 def test_what_the_texts_tell_people_to_set_exists(name):
     config = Config.fromfile(ROOT / 'configs' / f'{name}.py')
-    keys = {key for text in ADVICE.values() for key in re.findall(r'\w+(?:\.\w+)+', text)}
+    keys = {key for _, mend in ADVICE.values() for key in re.findall(r'\w+(?:\.\w+)+', mend)}
     keys = {key for key in keys if not key[0].isdigit()}
     assert len(keys) >= 5
     apply_cfg_options(config, dict.fromkeys(keys, 1) | {'default_hooks.cheat_watch.stop': ['blank']})

@@ -9,11 +9,13 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from projects.mask_caption_sft.loop.objectives import BestOfK, SegmentCaptions
 from projects.mask_caption_sft.reporting.html_report import CHARTS, html_report
 from projects.mask_caption_sft.reporting.run_log import pictures, read_run
+from projects.mask_caption_sft.reporting.run_record import RunRecord
 from projects.mask_caption_sft.reporting.study import plot_curves, results_table
 from tests.miniature import miniature_batch, miniature_model, objectives
 
@@ -153,11 +155,46 @@ def test_the_page_is_whole_and_loads_nothing_from_elsewhere(tmp_path):
         'mask_cycle/second_view_iou',
         '0.300',
         '0.500',
-        'a=&quot;&lt;b&gt;&quot;',
-        'PyTorch',
+        'a=&#34;&lt;b&gt;&#34;',
         'iter 20',
     ):
         assert text in page, text
+
+
+def test_counts_are_whole_numbers(tmp_path):
+    page = html_report(read_run(write_run(tmp_path, 0.5)))
+    assert '<td>mask_cycle/counted</td><td>7</td><td>7</td>' in page
+
+
+def test_the_page_shows_where_the_run_was_made_not_where_the_page_is(tmp_path):
+    folder = write_run(tmp_path, 0.5) / '20261124_000000'
+    assert 'Not recorded' in html_report(read_run(tmp_path))
+    assert torch.__version__ not in html_report(read_run(tmp_path))
+    record = RunRecord(
+        command='python tools/train.py <x>', commit='0123456789ab-dirty', started=1e9, ended=1e9 + 3723,
+        environment={'GPU 0': 'a card of that machine'}, named=['cut'],
+    )  # fmt: skip
+    record.save(folder)
+    page = html_report(read_run(tmp_path))
+    for text in (
+        '0123456789ab-dirty',
+        'train.py &lt;x&gt;',
+        'GPU 0: a card of that machine',
+        '<td>1h02m</td>',
+    ):
+        assert text in page, text
+    assert 'Signs of cheating while it trained, gone at the end: cut.' in page
+
+
+def test_a_start_that_was_killed_ends_with_its_log(tmp_path):
+    folder = write_run(tmp_path, 0.5) / '20261124_000000'
+    RunRecord(started=1e9).save(folder)
+    (folder / '20261124_000000.log').touch()
+    os.utime(folder / '20261124_000000.log', (1e9 + 60, 1e9 + 60))
+    assert '<td>1m00s, not ended</td>' in html_report(read_run(tmp_path))
+    (folder / 'run.json').write_text('{"a": 1}')
+    with pytest.raises(ValueError, match=r'run\.json is not the record of a run .*Delete it'):
+        html_report(read_run(tmp_path))
 
 
 @pytest.mark.slow

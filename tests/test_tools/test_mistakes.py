@@ -10,11 +10,22 @@ import sys
 import _root
 import pytest
 import torch
+import train as train_tool
+from mmengine.hooks import Hook
 
+from tests.small_run import small_config
 from tests.workplace import CONFIG, ROOT
 
 TINY = str(CONFIG)
 DATA = 'train_dataloader.dataset.datasets'
+
+
+class FailsLater(Hook):
+    """Ends a run in its third iteration."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2:
+            raise RuntimeError('in the middle')
 
 
 @pytest.fixture
@@ -145,6 +156,30 @@ def test_a_dry_run_names_the_mistake_alone_and_leaves_nothing_behind(place, monk
     (problem,) = re.findall(r'^ +\d+\. (.*)$', output.split('1 problem(s); nothing was trained:')[1], re.M)
     assert re.search(said, problem), problem
     assert sorted(place.rglob('*')) == before
+
+
+def test_a_mistake_that_shows_when_training_begins_is_one_line_and_its_traceback_is_in_the_log(
+    tmp_path, monkeypatch, capsys
+):
+    """A ``TypeError`` of the optimizer, which is built after the data; here of a config file."""
+    config = small_config(tmp_path / 'run', 2)
+    config.optim_wrapper.optimizer.betas = 0.9
+    with pytest.raises(SystemExit) as stopped:
+        train_tool.train(config)
+    message = stopped.value.code
+    assert re.fullmatch(
+        r'error: The first iteration failed: TypeError: .* --dry-run checks every part\.', message
+    )
+    output = capsys.readouterr()
+    assert 'Traceback' not in output.out + output.err
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert 'Traceback (most recent call last)' in log.read_text()
+
+
+def test_an_error_in_the_middle_of_a_run_keeps_its_traceback(tmp_path):
+    config = small_config(tmp_path / 'run', 4, hooks=[dict(type=FailsLater)])
+    with pytest.raises(RuntimeError, match='in the middle'):
+        train_tool.train(config)
 
 
 @pytest.mark.parametrize(('tool', 'args', 'said'), OTHER_TOOLS)

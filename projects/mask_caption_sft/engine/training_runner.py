@@ -88,9 +88,17 @@ class TrainingRunner(SafeRunner):
             start.notes.insert(0, f'The disk of {self.work_dir} has no locks: start no second run in it.')
         return start
 
+    #: Whether an iteration has come to its end: what goes wrong before is a mistake in the settings.
+    has_trained = False
+
     def build_loops(self) -> None:
         """Build what the parent builds first when it trains: the loops, with their data and metrics."""
         _ = self.train_loop, self.val_loop
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """As the parent; notes the first iteration."""
+        super().call_hook(fn_name, **kwargs)
+        self.has_trained = self.has_trained or fn_name == 'after_train_iter'
 
     def load_or_resume(self) -> None:
         """Go on from the planned checkpoint; otherwise load the weights of ``load_from``, if any."""

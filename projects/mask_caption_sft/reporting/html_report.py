@@ -1,14 +1,19 @@
 """A run as one self-contained HTML page."""
 
 import base64
-import html
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from mmengine.utils.dl_utils import collect_env
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..engine.short_lines import duration
+from ..loop.cheat_signs import CheatLimits
 from .run_log import RunLog, pictures
+from .run_record import RunRecord, read_records
+from .verdict import verdict
 
 #: Charts, apart from the training losses: title and the logged names that they show. Those of a
 #: validation of another kind appear under their own names, ``ref_seg_given/cIoU`` for example.
@@ -32,54 +37,72 @@ CHARTS = {
     'Their length in tokens, while training': ['signal/caption_len'],
     'Their distance from the start (KL), while training': ['signal/kl'],
 }  # fmt: skip
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto }
-img { max-width: 100%; display: block; margin: .5em 0 }
-table { border-collapse: collapse }
-td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }
-td:first-child, th:first-child { text-align: left } pre { background: #f5f5f5; padding: 1em; overflow: auto }
-"""
+#: Names that end so are numbers of something, not scores.
+_COUNTS = ('counted', 'invalid')
+_TEMPLATE = 'report.html.j2'
 
 
 def html_report(log: RunLog) -> str:
-    """Curves, the controls, samples from start, middle and end, the config and the environment.
+    """Verdict, how the run was made, curves, controls, samples from start, middle and end, and the config.
 
-    Nothing is loaded from elsewhere: pictures are part of the page.
+    Nothing is loaded from elsewhere: pictures are part of the page. What is said of commands, commits and
+    environments was saved by the run; the machine that makes the page is not looked at.
     """
-    parts = [f'<h1>{html.escape(str(log.work_dir))}</h1>', _validation_table(log)]
+    records = read_records(log.work_dir)
+    limits = CheatLimits(**records[-1].limits) if records else None
+    named = sorted({sign for record in records for sign in record.named})
     losses = sorted({name for row in log.train.values() for name in row if name.startswith('loss')})
-    for title, names in {'Losses': losses, **CHARTS}.items():
-        chart = _chart(log, names)
-        parts += [f'<h2>{html.escape(title)}</h2>', chart] if chart else []
-    parts += _samples(log)
-    parts += ['<h2>Config</h2>', _pre(_config(log.work_dir)), '<h2>Environment</h2>', _pre(_environment())]
-    head = f'<meta charset="utf-8"><title>{html.escape(log.work_dir.name)}</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html><head>{head}</head><body>{"".join(parts)}</body></html>'
-
-
-def _validation_table(log: RunLog) -> str:
-    if not log.val:
-        return '<p>No validation was run.</p>'
+    charts = [_chart(log, title, names) for title, names in {'Losses': losses, **CHARTS}.items()]
     steps = sorted(log.val)
-    shown = [steps[0], steps[-1]] if len(steps) > 1 else steps
-    names = [n for n in log.val[shown[-1]] if '/' in n]
-    header = ''.join(f'<th>iter {step}</th>' for step in shown)
-    rows = ''.join(
-        f'<tr><td>{html.escape(name)}</td>'
-        + ''.join(f'<td>{log.val[step].get(name, float("nan")):.3f}</td>' for step in shown)
-        + '</tr>'
-        for name in names
+    loader = FileSystemLoader(Path(__file__).parent)
+    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(_TEMPLATE)
+    return template.render(
+        name=log.work_dir.name,
+        work_dir=str(log.work_dir),
+        verdict=verdict(log, limits, named),
+        starts=[_start(record) for record in records],
+        steps=steps[:: max(1, len(steps) - 1)],
+        rows=_validation_rows(log),
+        charts=[chart for chart in charts if chart],
+        samples=_samples(log),
+        config=_config(log.work_dir),
+        environment=_environment(records),
     )
-    return f'<h2>Validation</h2><table><tr><th></th>{header}</tr>{rows}</table>'
 
 
-def _chart(log: RunLog, names: Sequence[str]) -> str:
+def _start(record: RunRecord) -> dict[str, str]:
+    """One start of the run; how long one took that did not come to its end, its log says."""
+    started = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record.started))
+    ended = record.ended or record.logged or record.started
+    took = duration(max(0.0, ended - record.started)) + ('' if record.ended else ', not ended')
+    return dict(started=started, duration=took, commit=record.commit, command=record.command)
+
+
+def _validation_rows(log: RunLog) -> list[dict[str, Any]]:
+    """The first and the last validation, side by side."""
+    if not log.val:
+        return []
+    shown = [log.first_val, log.last_val] if len(log.val) > 1 else [log.last_val]
+    return [
+        dict(name=name, cells=[_cell(name, val.get(name)) for val in shown])
+        for name in log.last_val
+        if '/' in name
+    ]
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return '-'
+    return f'{value:.0f}' if name.endswith(_COUNTS) else f'{value:.3f}'
+
+
+def _chart(log: RunLog, title: str, names: Sequence[str]) -> dict[str, str] | None:
     from matplotlib.figure import Figure
 
     curves = {n: log.curve(n) for name in names for n in log.logged_names(name)}
     curves = {name: curve for name, curve in curves.items() if curve[0]}
     if not curves:
-        return ''
+        return None
     figure = Figure(figsize=(9, 3.6), layout='constrained')
     axes = figure.subplots()
     for name, (steps, values) in curves.items():
@@ -88,20 +111,20 @@ def _chart(log: RunLog, names: Sequence[str]) -> str:
     axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5))
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=100)
-    return _image(buffer.getvalue(), ', '.join(curves))
+    return dict(title=title, alt=', '.join(curves), data=_encoded(buffer.getvalue()))
 
 
-def _samples(log: RunLog) -> list[str]:
-    parts = []
+def _samples(log: RunLog) -> list[dict[str, Any]]:
+    groups = []
     for name, title in (('samples', 'Held-out samples'), ('train_samples', 'Training samples')):
         found = pictures(log.work_dir, name)
-        if not found:
-            continue
-        chosen = sorted({0, len(found) // 2, len(found) - 1})
-        parts.append(f"<h2>{title}: image1 + mask1, caption, image2 + mask'</h2>")
-        for path in (found[i] for i in chosen):
-            parts += [f'<h3>iter {path.stem.rsplit("_", 1)[1]}</h3>', _image(path.read_bytes(), path.name)]
-    return parts
+        chosen = sorted({0, len(found) // 2, len(found) - 1}) if found else []
+        drawn = [
+            dict(step=path.stem.rsplit('_', 1)[1], name=path.name, data=_encoded(path.read_bytes()))
+            for path in (found[i] for i in chosen)
+        ]
+        groups += [dict(title=title, pictures=drawn)] if drawn else []
+    return groups
 
 
 def _config(work_dir: Path) -> str:
@@ -109,14 +132,12 @@ def _config(work_dir: Path) -> str:
     return files[-1].read_text() if files else 'not found'
 
 
-def _environment() -> str:
-    return '\n'.join(f'{name}: {value}' for name, value in collect_env().items())
+def _environment(records: Sequence[RunRecord]) -> str:
+    """Of the last start."""
+    if not records:
+        return 'not recorded'
+    return '\n'.join(f'{name}: {value}' for name, value in records[-1].environment.items())
 
 
-def _pre(text: str) -> str:
-    return f'<pre>{html.escape(text)}</pre>'
-
-
-def _image(content: bytes, description: str) -> str:
-    data = base64.b64encode(content).decode('ascii')
-    return f'<img alt="{html.escape(description)}" src="data:image/png;base64,{data}">'
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode('ascii')
