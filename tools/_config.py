@@ -2,23 +2,48 @@
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from projects.mask_caption_sft.datasets.layouts.recognise import KINDS
 from projects.mask_caption_sft.engine.base_sizes import follow_base
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from projects.mask_caption_sft.engine.failures import in_one_line
 from projects.mask_caption_sft.engine.launch import check_base_dtype
+from projects.mask_caption_sft.engine.own_data import OwnData, add_own_data
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """``CONFIG`` and ``--cfg-options``."""
     parser.add_argument('config', help='Python config file')
     parser.add_argument('--cfg-options', nargs='+', action=KeyValues, default={}, metavar='KEY=VALUE')
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """``--data`` and what goes with it, for :func:`read_config`."""
+    group = parser.add_argument_group('data of your own (docs/datasets.md)')
+    group.add_argument(
+        '--data', metavar='PATH',
+        help='a folder of images and masks, or a COCO file, in the place of the datasets of the config',
+    )  # fmt: skip
+    group.add_argument('--layout', choices=sorted(KINDS), help='of --data, where more than one fits')
+    group.add_argument(
+        '--mix-share', type=float, default=OwnData.mix_share, metavar='SHARE',
+        help='share of the draws that the datasets of the config keep; 0 (default) trains on --data alone',
+    )  # fmt: skip
+    group.add_argument(
+        '--val-share', type=float, default=OwnData.val_share, metavar='SHARE',
+        help='share of the images (or videos) of --data that are held out; default %(default)s',
+    )  # fmt: skip
+    group.add_argument(
+        '--class-names', action='store_true', help='teach the names of classes as (weak) expressions'
+    )
 
 
 class KeyValues(DictAction):
@@ -42,18 +67,34 @@ def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
     """The config with its overrides and the sizes of its base; exits with a message if they are refused.
 
     Args:
-        args: Arguments from a parser with :func:`add_config`.
+        args: Arguments from a parser with :func:`add_config`, and maybe :func:`add_data`.
         base: Replaces ``model.sa2va.base``.
     """
     config = load_file(args.config)
     try:
+        _add_own_data(config, args)
         apply_cfg_options(config, args.cfg_options)
         if base is not None:
             config.model['sa2va'].update(base=base)
         follow_base(config)
-    except ValueError as error:
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
     return config
+
+
+def _add_own_data(config: Config, args: argparse.Namespace) -> None:
+    given = {
+        field.name: getattr(args, field.name) for field in fields(OwnData)[1:] if hasattr(args, field.name)
+    }
+    default = OwnData('')
+    if getattr(args, 'data', None):
+        said = add_own_data(config, OwnData(args.data, **given))
+        if os.environ.get('RANK', '0') == '0':
+            print(f'--data {said}', file=sys.stderr)
+        return
+    useless = [name for name, value in given.items() if value != getattr(default, name)]
+    if useless:
+        raise ValueError(f'--{useless[0].replace("_", "-")} changes nothing without --data.')
 
 
 def load_file(path: str) -> Config:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _config import add_config, chosen_names, read_config
+from _config import add_config, add_data, chosen_names, read_config
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.formats.channel_order import mostly_swapped, swap_evidence
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config(parser)
+    add_data(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets, by name')
     parser.add_argument('--val', action='store_true', help='the datasets of val_dataloader')
     parser.add_argument('--num', type=int, default=12, help='records of each dataset, drawn at random')

@@ -10,7 +10,7 @@ import _root  # noqa: F401
 import argparse
 import sys
 
-from _config import add_config, read_config
+from _config import add_config, add_data, read_config
 
 from projects.mask_caption_sft.datasets.mix import build_dataset
 from projects.mask_caption_sft.datasets.tabled import TabledDataset
@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config(parser)
+    add_data(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the config, by name')
     parser.add_argument('--workers', type=int, default=2)
     return parser.parse_args()

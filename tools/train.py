@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 import torch
-from _config import add_config, read_config
+from _config import add_config, add_data, read_config
 from mmengine.config import Config
 
 from projects.mask_caption_sft.ops.unwrapped import unwrapped
@@ -41,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config(parser)
+    add_data(parser)
     parser.add_argument('--work-dir', help='logs and checkpoints; default work_dirs/{config name}')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='PATH',

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _config import add_config, chosen_names, read_config
+from _config import add_config, add_data, chosen_names, read_config
 
 from projects.mask_caption_sft.datasets.packs.convert import whole_dataset
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config(parser)
+    add_data(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the mix, by name')
     parser.add_argument('--sample', type=int, help='read only this many records of each, evenly spaced')
     parser.add_argument('--workers', type=int, default=2)

@@ -17,6 +17,7 @@ from tests.small_run import small_config
 from tests.workplace import CONFIG, ROOT
 
 TINY = str(CONFIG)
+SA1B = 'data/tiny_world/train/sa1b'
 DATA = 'train_dataloader.dataset.datasets'
 
 
@@ -95,6 +96,11 @@ ARGUMENTS = [
     ([TINY, '--resume', 'nowhere'], r'nowhere .*Checkpoints beside it: none'),
     ([TINY, '--resume', 'empty'], r'empty holds no checkpoint to resume \(iter_.*Is the path right'),
     ([TINY, '--resume', 'data/tiny_world/sa2va_tiny'], r'sa2va_tiny holds no checkpoint to resume'),
+    ([TINY, '--data', 'nowhere'], r'--data nowhere does not exist\. Give a folder with images and masks'),
+    ([TINY, '--class-names'], r'--class-names changes nothing without --data'),
+    ([TINY, '--data', SA1B, '--class-names'], r'--class-names: sa1b has no names of classes\. Leave it out'),
+    ([TINY, '--data', SA1B, '--mix-share', '1'], r'--mix-share 1\.0 is not in \[0, 1\)'),
+    ([TINY, '--data', SA1B, '--val-share', '0'], r'--val-share 0\.0 is not between 0 and 1'),
     ([TINY, '--diff', 'nowhere.py'], r'config nowhere\.py does not exist'),
 ]  # fmt: skip
 #: Mistakes that ``--dry-run`` names when it looks at the parts, or does what the run will do.

@@ -1,6 +1,9 @@
 """One file per format on disk; every dataset yields RegionSample."""
 
 from .collate import collate_regions
+from .formats.coco import COCOInstances
+from .formats.mask_folder import MaskFolder
+from .formats.mask_video import MaskVideo
 from .formats.openimages import OpenImages
 from .formats.refcoco import RefCOCO
 from .formats.sa1b import SA1B
@@ -8,4 +11,7 @@ from .formats.sav import SAVPairs
 from .mix import RegionMix
 from .packs.read import PackedRegions
 
-__all__ = ['SA1B', 'OpenImages', 'PackedRegions', 'RefCOCO', 'RegionMix', 'SAVPairs', 'collate_regions']
+__all__ = [
+    'SA1B', 'COCOInstances', 'MaskFolder', 'MaskVideo', 'OpenImages', 'PackedRegions', 'RefCOCO', 'RegionMix',
+    'SAVPairs', 'collate_regions',
+]  # fmt: skip

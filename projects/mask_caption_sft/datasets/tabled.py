@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from .base import RegionDataset
+from .index.held_out import held_out
 from .index.mask_filter import MaskFilter
 from .index.place import candidates
 from .index.selection import Selection
@@ -17,6 +18,7 @@ from .index.table import MaskTable, open_table
 from .raw_sample import RawSample
 
 _NUM_NAMED_FAULTS = 5
+PARTS = ('all', 'train', 'val')
 
 
 class TabledDataset(RegionDataset):
@@ -30,6 +32,10 @@ class TabledDataset(RegionDataset):
         index_dir: Folder of the table, below ``data_root`` or absolute. By default ``.mask_index`` below
             ``data_root``, or the user's cache folder if that cannot be written to.
         index_timeout: Seconds to wait for another process that makes the table.
+        part: ``'all'`` records, or only those of ``'train'`` or ``'val'``: ``val_share`` of the images (of
+            the videos) are held out, chosen by their names alone. Records that could not be read are in
+            ``'train'``.
+        val_share: See ``part``.
     """
 
     #: Columns of the table that records need.
@@ -37,9 +43,21 @@ class TabledDataset(RegionDataset):
     mask_filter: MaskFilter | None = None
 
     def __init__(
-        self, data_root: str, index_dir: str | None = None, index_timeout: float = 7200.0, **kwargs: Any
+        self,
+        data_root: str,
+        index_dir: str | None = None,
+        index_timeout: float = 7200.0,
+        part: str = 'all',
+        val_share: float = 0.05,
+        **kwargs: Any,
     ) -> None:
+        if part not in PARTS or not 0 < val_share < 1:
+            raise ValueError(
+                f'part={part!r}, val_share={val_share}: needed are one of {", ".join(map(repr, PARTS))}, and '
+                'a share between 0 and 1.'
+            )
         self.index_dir, self.index_timeout = index_dir, index_timeout
+        self.part, self.val_share = part, val_share
         super().__init__(data_root=data_root, **kwargs)
 
     def table_source(self) -> TableSource:
@@ -79,17 +97,36 @@ class TabledDataset(RegionDataset):
             )
         self._name_faults(table)
         skipped = self.skipped_ids()
-        faults = [fault for fault in table.faults if fault[0] not in skipped]
+        faults = [fault for fault in table.faults if fault[0] not in skipped and self.part != 'val']
         selection = self._select(table, skipped)
         if not len(selection) and not faults:
             if skipped and len(self._select(table, set())):
                 raise ValueError(f'every record of dataset {self.name!r} is in {self.skip_list}.')
             raise ValueError(f'no mask of dataset {self.name!r} passes {self.mask_filter}. Widen it.')
-        return TabledRecords(self, selection, self._order(table, selection), faults)
+        return TabledRecords(self, selection, self._positions(table, selection), faults)
+
+    def _positions(self, table: MaskTable, selection: Selection) -> np.ndarray | None:
+        """Positions of the records of this part; None takes all, in order."""
+        order = self._order(table, selection)
+        if self.part == 'all' or not len(selection):
+            return order
+        groups = [self.group_of(name) for name in selection.column('record').to_pylist()]
+        in_part = held_out(groups, self.val_share) == (self.part == 'val')
+        if not in_part.any():
+            raise ValueError(
+                f'dataset {self.name!r} has a single {"image" if len(groups) == 1 else "group of images"}, '
+                f"{groups[0]!r}; a part of it cannot be held out. Set part='all'."
+            )
+        positions = np.arange(len(selection)) if order is None else order
+        return positions[in_part[positions]]
+
+    def group_of(self, name: str) -> str:
+        """What a record is held out with, from its name below the root; by default it is alone."""
+        return name
 
     def _select(self, table: MaskTable, skipped: set[str]) -> Selection:
         return table.select(
-            self.DRAWN_COLUMNS, self.mask_filter, skipped, self._limit(),
+            self.DRAWN_COLUMNS, self.mask_filter, skipped, self._limit() if self.part == 'all' else None,
             self._folders(self.table_source())[1:], self.index_timeout,
         )  # fmt: skip
 
@@ -139,5 +176,7 @@ class TabledRecords(Sequence):
         if number >= self.num_good:
             name, reason = self.faults[number - self.num_good]
             return {'sample_id': os.path.join(self.root, name), 'fault': reason}
-        row = self.selection[number if self.order is None else int(self.order[number])]
-        return self.make_record(row) | {'sample_id': os.path.join(self.root, row['record'])}
+        position = number if self.order is None else int(self.order[number])
+        row = self.selection[position]
+        record = self.make_record(row)
+        return record | {'sample_id': os.path.join(self.root, row['record']), 'position': position}

@@ -51,6 +51,12 @@ class SAVPairs(TabledDataset):
     def make_record(self, row: dict[str, Any]) -> dict[str, Any]:
         return {}
 
+    def group_of(self, name: str) -> str:
+        """Its video, where ``tools/prepare_sav.py`` has written the pair; otherwise the pair."""
+        folder, _, stem = name.rpartition('/')
+        video = folder.rpartition('/')[2]
+        return folder if video and f'_{video}_' in stem else name
+
     def read_masks(self, record: dict) -> RawSample:
         # A table that came with the data may name anything.
         arrays = self._read_arrays(str(inside(self.data_root, self.short_id(record['sample_id']))))

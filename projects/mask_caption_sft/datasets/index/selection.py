@@ -85,7 +85,7 @@ def _field(name: str) -> pa.Field:
 
 
 def _grouped_parts(parts, schema, columns, mask_filter, skipped) -> Iterator[pa.Table]:
-    wanted = ['record', *columns, *(FILTER_COLUMNS if mask_filter else ())]
+    wanted = list(dict.fromkeys(['record', *columns, *(FILTER_COLUMNS if mask_filter else ())]))
     left_out = pa.array(sorted(skipped), pa.string())
     for path in parts:
         rows = _read_part(path, wanted)

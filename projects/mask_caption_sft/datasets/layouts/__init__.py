@@ -1,0 +1,1 @@
+"""What kind of data a folder holds, by the names of its files."""
