@@ -21,6 +21,7 @@ Words are counted with the tiny world's tokenizer.
 
 import _root  # noqa: F401
 import argparse
+import math
 import sys
 
 from _config import add_config, read_config
@@ -43,6 +44,10 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if not 0 < args.utilisation <= 1 or args.peak_tflops <= 0 or args.gpus < 1:
         parser.error('--utilisation is a share in (0, 1], --peak-tflops and --gpus are positive.')
+    if args.memory is not None and not 0 < args.memory < math.inf:
+        parser.error(f'--memory {args.memory:g} is not a number of GiB above 0. Give that of one card.')
+    if args.epoch_len is not None and args.epoch_len < 1:
+        parser.error(f'--epoch-len {args.epoch_len} is less than 1. Give the pairs of views of an epoch.')
     return args
 
 

@@ -1,8 +1,8 @@
 """The 4B run's own settings on a miniature: everything the tiny run leaves out, at once.
 
 A base in bfloat16, autocast, activation checkpointing, four iterations per update, LoRA dropout, sampled
-points, images of different numbers of tiles, K captions, two ranks; its vocabulary is in
-test_sa2va/test_caption_tokens.py.
+points, images of different numbers of tiles, K captions, two ranks. Its vocabulary is in
+test_4b_vocabulary.py, its optimizer and hooks are in test_4b_run.py.
 Only the thresholds on IoU are lowered: no mask of random weights reaches them, and nothing would be taught.
 """
 
@@ -21,6 +21,7 @@ from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.loop.step import Step
 from projects.mask_caption_sft.ops.precision import without_gradient
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from tests.miniature import bfloat16_base, miniature_batch, miniature_sample, released_sa2va
 from tests.two_ranks import run_two_ranks
 
@@ -31,8 +32,13 @@ CONFIG = Config.fromfile('configs/mask_caption_sft_4b.py')
 GROUPS = {'lora_': 0.95, 'multi_modal_projector': 0.95, 'mask_decoder': 0.98, 'text_hidden_fcs': 0.95}
 
 
-def miniature_4b(base_dtype: str | None = None, shard_frozen: bool = False) -> MaskCaptionSFT:
-    """The model that the 4B config declares, with a few thousand weights; its base as the config has it."""
+def miniature_4b(
+    base_dtype: str | None = None, shard_frozen: bool = False, sa2va: Sa2VA | None = None
+) -> MaskCaptionSFT:
+    """The model that the 4B config declares, with a few thousand weights; its base as the config has it.
+
+    ``sa2va`` is one with another vocabulary.
+    """
     settings = copy.deepcopy(CONFIG.model)
     declared = settings.pop('sa2va')
     assert declared['activation_checkpointing']
@@ -41,7 +47,7 @@ def miniature_4b(base_dtype: str | None = None, shard_frozen: bool = False) -> M
     settings.update(shard_frozen=shard_frozen)
     settings['objectives']['best_of_k'].update(margin_iou=-1.0, min_iou=0.0)
     settings['objectives']['segment_captions'].update(gate_iou=1e-6)
-    sa2va = released_sa2va(
+    sa2va = sa2va or released_sa2va(
         base_dtype or declared['base_dtype'],
         lora=dict(r=4, lora_alpha=8, lora_dropout=declared['lora']['lora_dropout']),
         activation_checkpointing=True,

@@ -247,5 +247,5 @@ def test_the_template_is_the_one_that_the_checkpoint_states():
 def test_a_checkpoint_that_states_no_template_has_to_be_given_one():
     model = miniature_sa2va()
     config = {key: value for key, value in model.config.items() if key != 'template'}
-    with pytest.raises(ValueError, match=r'states no "template". Set model.sa2va.prompt_template'):
+    with pytest.raises(ValueError, match=r'states no "template". Add .* set model.sa2va.prompt_template'):
         Sa2VA(config=config, tokenizer=model.text.tokenizer)

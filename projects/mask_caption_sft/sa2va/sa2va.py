@@ -155,8 +155,9 @@ class Sa2VA(nn.Module):
         name = given or stated
         if name is None:
             raise ValueError(
-                f'config.json of {self.base} states no "template". Set model.sa2va.prompt_template to the '
-                "one it was trained with ('phi3_chat' for Sa2VA-4B, 'qwen_chat' for Sa2VA-1B)."
+                f'config.json of {self.base} states no "template". Add the one it was trained with there '
+                '("template": "phi3_chat" for Sa2VA-4B, "qwen_chat" for Sa2VA-1B); for one run, set '
+                'model.sa2va.prompt_template.'
             )
         if given is not None and stated is not None and given != stated:
             print_log(
