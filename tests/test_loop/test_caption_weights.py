@@ -12,6 +12,7 @@ from projects.mask_caption_sft.loop.caption_weights import (
 )
 from projects.mask_caption_sft.loop.objectives import BestOfK, WeightedCaptions
 from projects.mask_caption_sft.loop.reward import Reward
+from projects.mask_caption_sft.sa2va.questions import Questions
 from tests.miniature import miniature_batch, miniature_model
 from tests.scripted_loop import scripted
 
@@ -29,13 +30,6 @@ def test_advantages_by_hand():
     assert AdvantageWeights()(rewards, LOG_PROBS, ALL_FIRST)[:, 0].tolist() == pytest.approx([-0.1, 0.1])
     normalized = AdvantageWeights(normalize=True)(rewards, LOG_PROBS, ALL_FIRST)[:, 0].tolist()
     assert normalized == pytest.approx([-0.5, 0.5], rel=1e-3)  # a standard deviation of 0.2, over K = 2
-
-
-def test_a_group_without_spread_teaches_nothing():
-    rewards = torch.tensor([[0.2, 0.2], [0.6, 0.25]])
-    weights = AdvantageWeights(min_spread=0.1)(rewards, torch.zeros(2, 2), torch.ones(2, 2).bool())
-    assert weights[:, 0].tolist() == pytest.approx([-0.1, 0.1])
-    assert weights[:, 1].tolist() == [0, 0]
 
 
 def test_minimum_risk_is_the_gradient_of_the_expected_reward():
@@ -75,7 +69,7 @@ def test_the_loss_is_the_weighted_sum_over_captions_by_hand(by_token):
     model = weighted(3, weighting=AdvantageWeights(), by_token=by_token)
     batch = miniature_batch([None])
     scripted(model, ['a', 'star', 'a'], [0.25, 1.0])  # rewards 0.25, 1, 0.25 with the mean 0.5
-    loss = model.loss(batch)['loss_best'].item()
+    loss = model.loss(batch)['loss_weighted'].item()
     (a,), (a_len,) = nll(model, batch, ['a'])
     (star,), (star_len,) = nll(model, batch, ['star'])
     if by_token:
@@ -86,7 +80,7 @@ def test_the_loss_is_the_weighted_sum_over_captions_by_hand(by_token):
 def test_an_empty_caption_is_not_taught():
     model = weighted(2, weighting=SoftmaxWeights())
     scripted(model, ['', ''], [1.0])
-    assert model.loss(miniature_batch([None]))['loss_best'] == 0
+    assert model.loss(miniature_batch([None]))['loss_weighted'] == 0
 
 
 def test_a_confuser_and_a_long_text_cost_reward():
@@ -109,3 +103,24 @@ def test_selection_by_another_reward_selects_another_caption():
         scripted(model, ['a', 'red star red star', 'b'], [0.25, 0.9, 0.8])
     assert plain.loss(batch)['signal/best_iou_gain'].item() == pytest.approx(0.65, abs=0.02)
     assert short.loss(batch)['signal/best_iou_gain'].item() == pytest.approx(0.55, abs=0.02)
+
+
+def test_a_region_whose_captions_are_alike_is_not_scored(monkeypatch):
+    model = weighted(2, weighting=AdvantageWeights(), min_spread=0.3)
+    batch = miniature_batch([None], [None])
+    scripted(model, ['a', 'a', 'star', 'star'], [0.5, 0.25, 0.7, 1.0])  # spreads of 0.2 and 0.75
+    scored, score = [], Questions.score
+    monkeypatch.setattr(
+        Questions,
+        'score',
+        lambda asked, views, captions: scored.append(len(captions)) or score(asked, views, captions),
+    )
+    losses = model.loss(batch)
+    assert losses['signal/taught_ratio'] == 0.5
+    assert scored == [2]
+    alone = weighted(2, weighting=AdvantageWeights())
+    other = miniature_batch([None], [None])
+    scripted(alone, ['a', 'a', 'star', 'star'], [0.5, 0.25, 0.5, 1.0])
+    assert losses['loss_weighted'].item() == pytest.approx(
+        alone.loss(other)['loss_weighted'].item(), rel=1e-4
+    )

@@ -31,19 +31,16 @@ class AdvantageWeights:
     Args:
         normalize: Divide by the standard deviation of the group, so that small differences count as much as
             large ones.
-        min_spread: Groups whose best and worst differ by less are left out.
     """
 
     normalize: bool = False
-    min_spread: float = 0.0
 
     def __call__(self, rewards: Tensor, log_probs: Tensor, is_first: Tensor) -> Tensor:
         """``[K, R]``, which sum to 0 over each region's captions."""
         weights = rewards - rewards.mean(0)
         if self.normalize:
             weights = weights / (rewards.std(0, correction=0) + 1e-4)
-        spread = rewards.max(0).values - rewards.min(0).values
-        return weights * (spread >= self.min_spread) / len(rewards)
+        return weights / len(rewards)
 
 
 @dataclass

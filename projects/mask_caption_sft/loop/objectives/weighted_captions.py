@@ -1,6 +1,7 @@
 """All K captions are taught, each by what it is worth."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,16 +16,18 @@ from .objective import Objective
 
 
 class WeightedCaptions(Objective):
-    """Cross-entropy on all of a region's captions, weighted by their rewards; negative weights untaught.
+    """Cross-entropy on all of a region's captions, weighted by what each is worth; below 0 it is unlearned.
 
-    ``loss_best`` is averaged over all described regions. The value of a loss with negative weights says
-    nothing; look at ``signal/reward``. An empty caption is never taught.
+    ``loss_weighted`` is averaged over all described regions. Its value says little where weights are
+    negative; look at ``signal/reward``. An empty caption is never taught.
 
     Args:
         weighting: Rewards ``[K, R]``, log-probabilities ``[K, R]`` and which captions are the first of
             equal ones, to weights ``[K, R]``; see ``loop.caption_weights``.
-        reward: See :class:`Reward`.
-        weight: Weight of ``loss_best``.
+        reward: See :class:`Reward`; by default the IoU.
+        weight: Weight of ``loss_weighted``.
+        min_spread: Regions whose best and worst caption differ by less in their rewards are left out, and
+            cost no pass of the student.
         by_token: Cross-entropy is averaged over a caption's tokens; False sums it, as minimum risk and
             REINFORCE are written.
     """
@@ -32,44 +35,83 @@ class WeightedCaptions(Objective):
     needs_candidates = True
 
     def __init__(
-        self, weighting: Any, reward: Any = None, weight: float = 5.0, by_token: bool = True
+        self,
+        weighting: Any,
+        reward: Any = None,
+        weight: float = 5.0,
+        min_spread: float = 0.0,
+        by_token: bool = True,
     ) -> None:
         self.weighting, self.reward = build(weighting), build(reward or {}, Reward)
-        self.weight, self.by_token = weight, by_token
+        self.weight, self.min_spread, self.by_token = weight, min_spread, by_token
 
-    def ask(self, step: Step) -> Callable[[], CaptionLogits] | None:
-        """The scores of all captions, equal ones of a region once; None where there is nothing to compare."""
+    def ask(self, step: Step) -> '_Group | None':
+        """The scores of all captions of the regions with a spread; None where there is nothing to compare."""
         if step.num_captions < 2:
             return None
-        _, first = self._distinct(step)
-        return step.questions.score(step.views1[first % len(step.views1)], step.candidates[first])
-
-    def teach(self, step: Step, asked: Callable[[], CaptionLogits] | None) -> None:
-        """The weighted captions."""
-        if asked is None:
-            return
-        numbers, first = self._distinct(step)
-        scores = asked()
-        lengths = step.candidates.mask.sum(1)[first]
-        losses = caption_loss(scores.logits, scores.targets)
-        sums = losses * lengths
         rewards = self.reward(step)
-        is_first = torch.zeros_like(numbers, dtype=torch.bool).index_fill(0, first, True)
-        weights = self.weighting(
-            rewards, -sums.detach()[numbers].view(rewards.shape), is_first.view(rewards.shape)
-        ).masked_fill(step.candidates.is_empty().view(rewards.shape), 0.0)
-        taught = (losses if self.by_token else sums)[numbers].view(rewards.shape)
-        step.table.add('loss_best', (weights * taught).sum(0), self.weight, count=len(step.views1))
         step.table.log('signal/reward', rewards.mean(0))
         step.table.log('signal/best_iou_gain', step.candidate_iou.max(0).values - step.greedy_iou)
+        has_spread = rewards.max(0).values - rewards.min(0).values >= self.min_spread
+        rows = has_spread.nonzero()[:, 0]
+        step.table.log('signal/taught_ratio', has_spread.float())
+        return _Group.of(step, rows, rewards[:, rows]) if len(rows) else None
 
-    @staticmethod
-    def _distinct(step: Step) -> tuple[Tensor, Tensor]:
-        """Of K * W captions the number of each one's distinct case, and the position of each case's first."""
-        written = [tuple(ids[keep].tolist()) for ids, keep in zip(step.candidates.ids, step.candidates.mask)]
-        cases = [(position % len(step.views1), ids) for position, ids in enumerate(written)]
-        number_of = {case: number for number, case in enumerate(dict.fromkeys(cases))}
-        numbers = [number_of[case] for case in cases]
-        device = step.views1.image_index.device
-        first = [numbers.index(number) for number in range(len(number_of))]
-        return torch.tensor(numbers, device=device), torch.tensor(first, device=device)
+    def teach(self, step: Step, asked: '_Group | None') -> None:
+        """The weighted captions."""
+        if step.num_captions < 2:
+            return
+        losses = step.table.graph.new_zeros(0) if asked is None else self._losses(asked)
+        step.table.add('loss_weighted', losses, self.weight, count=len(step.views1))
+
+    def _losses(self, group: '_Group') -> Tensor:
+        """``[R]``, of the regions with a spread."""
+        means = group.spread_out(caption_loss(group.scores().logits, group.scores().targets))
+        sums = means * group.lengths
+        weights = self.weighting(group.rewards, -sums.detach(), group.is_first)
+        weights = weights.masked_fill(group.is_empty, 0.0)
+        return (weights * (means if self.by_token else sums)).sum(0)
+
+
+@dataclass
+class _Group:
+    """K captions of each of R regions; equal ones of a region are scored once.
+
+    Attributes:
+        rewards, lengths, is_first, is_empty: ``[K, R]``: what each is worth, its number of tokens, whether no
+            earlier one is equal to it, and whether it says nothing.
+        numbers: ``[K, R]`` long, where the scores of each are.
+        scores: Gives those scores.
+    """
+
+    rewards: Tensor
+    lengths: Tensor
+    is_first: Tensor
+    is_empty: Tensor
+    numbers: Tensor
+    scores: Callable[[], CaptionLogits]
+
+    @classmethod
+    def of(cls, step: Step, rows: Tensor, rewards: Tensor) -> '_Group':
+        """Those of some regions ``[R]``, which are asked for."""
+        positions = torch.arange(len(step.candidates), device=rows.device).view(-1, len(step.views1))[:, rows]
+        captions = step.candidates[positions.flatten()]
+        written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
+        cases = [(number % len(rows), ids) for number, ids in enumerate(written)]
+        first = {case: number for number, case in reversed(list(enumerate(cases)))}
+        distinct = sorted(first.values())
+        place = {number: i for i, number in enumerate(distinct)}
+        scored = torch.tensor(distinct, device=rows.device)
+        numbers = torch.tensor([place[first[case]] for case in cases], device=rows.device)
+        return cls(
+            rewards=rewards,
+            lengths=captions.mask.sum(1).view_as(rewards),
+            is_first=torch.isin(torch.arange(len(cases), device=rows.device), scored).view_as(rewards),
+            is_empty=captions.is_empty().view_as(rewards),
+            numbers=numbers.view_as(rewards),
+            scores=step.questions.score(step.views1[rows[scored % len(rows)]], captions[scored]),
+        )
+
+    def spread_out(self, values: Tensor) -> Tensor:
+        """One value of each scored caption -> ``[K, R]``."""
+        return values[self.numbers]
