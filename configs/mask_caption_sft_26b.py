@@ -2,7 +2,7 @@
 
     bash tools/dist_train.sh configs/mask_caption_sft_26b.py 8
 
-Its frozen matrices are split over the GPUs: 51 GB in bfloat16 do not fit on one beside what is trained.
+Its language model's frozen matrices are split over the GPUs; in bfloat16 the whole base takes 51 GB.
 """
 
 from mmengine.config import read_base
