@@ -51,13 +51,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def write_family_base(family: str, folder: Path, seed: int = 0) -> Path:
+def write_family_base(family: str, folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
     """A checkpoint of one of ``FAMILIES``; InternLM2's tokenizer is the ``tokenizer.model`` alone."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _write_tokenizer(FAMILIES[family].get('tokenizer', 'bytes'), folder)
     model = _new_model(family, tokenizer, seed)
     (folder / 'config.json').write_text(json.dumps(model.config))
-    save_released(model, model.key_map, folder)
+    save_released(model, model.key_map, folder, dtype)
     return folder
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from projects.mask_caption_sft.ops import prompts
 from projects.mask_caption_sft.ops.prompts import PromptTemplate
+from projects.mask_caption_sft.sa2va.answer import answer, segment_question
 from projects.mask_caption_sft.sa2va.grounding import best_candidate, decode_masks
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import ImageFeatures, RegionViews
@@ -85,8 +86,7 @@ def test_vision_tokens(case):
 def test_caption_logits_with_a_visual_prompt(case):
     captions = case.model.text.encode_answers([CAPTION])
     prompt = case.plain_embeds(case.describe_text())
-    answer = case.plain.embed(captions.ids[0])
-    states = case.plain.states(torch.cat([prompt, answer]))
+    states = case.plain.states(torch.cat([prompt, case.plain.embed(captions.ids[0])]))
     expected = case.plain.logits(states[len(prompt) - 1 : -1])
     assert_near(case.model.score(case.views(), captions).logits[0], expected, 1e-4)
 
@@ -108,25 +108,46 @@ def test_mask_logits_and_the_answer(case, reads_first):
     assert_near(found.mask_logits, best_candidate(*candidates)[0], 2e-5)
 
 
-def test_the_greedy_caption(case):
-    model = case.model
-    embeds, written = case.plain_embeds(case.describe_text()), []
-    while len(written) < 6:
+def plain_greedy(case: Case, text: str, num_tokens: int, banned: list[int]) -> list[int]:
+    """Token after token, each after a pass over all before it."""
+    embeds, written = case.plain_embeds(text), list[int]()
+    while len(written) < num_tokens:
         scores = case.plain.logits(case.plain.states(embeds)[-1])
-        scores[model.text.banned_token_ids] = -torch.inf
+        scores[banned] = -torch.inf
         written.append(int(scores.argmax()))
         embeds = torch.cat([embeds, case.plain.embed(torch.tensor(written[-1:]))])
+    return written
+
+
+def test_the_greedy_caption(case):
+    model = case.model
+    written = plain_greedy(case, case.describe_text(), 6, model.text.banned_token_ids)
     captions = model.describe(case.views(), 6)
     length = int(captions.in_caption.sum())
     assert captions.ids[0, :length].tolist() == written[:length]
     assert captions.texts == model.text.captions([written], 6).texts
 
 
+def test_the_greedy_answer(case):
+    model = case.model
+    written = plain_greedy(case, case.segment_text(), 6, [])
+    question = segment_question(model, case.features, EXPRESSION)
+    found = answer(model, case.features, question, 6).token_ids.tolist()
+    assert found == written[: len(found)]
+    assert len(found) == 6 or model.text.has_ended(found)
+
+
+def test_the_context_is_what_the_language_model_was_made_for(case):
+    """With "longrope" Phi3 turns all positions otherwise beyond the length that it began with."""
+    stated = case.model.config['llm_config']
+    assert case.model.max_context == stated.get('original_max_position_embeddings', 2048)
+
+
 def test_the_answer_ends_as_the_template_says(case):
-    answer = case.model.segment_answer().tolist()
+    given = case.model.segment_answer().tolist()
     marker = case.template().end_of_turn
     assert marker == ('<|end|>' if case.model.config['template'] == 'phi3_chat' else '<|im_end|>')
     # Phi3's tokenizer puts a space before what follows a special token.
-    assert case.model.text.find_end(answer).text.replace('] .', '].') == prompts.SEGMENT_ANSWER
-    assert case.model.text.has_ended(answer)
-    assert not case.model.text.has_ended(answer[:-1])
+    assert case.model.text.find_end(given).text.replace('] .', '].') == prompts.SEGMENT_ANSWER
+    assert case.model.text.has_ended(given)
+    assert not case.model.text.has_ended(given[:-1])

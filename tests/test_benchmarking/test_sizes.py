@@ -1,7 +1,5 @@
 """The models that a benchmark builds, the batch it gives them, and the turns it takes."""
 
-import json
-
 import pytest
 import torch
 
@@ -12,7 +10,8 @@ from projects.mask_caption_sft.benchmarking.plain_step import PlainStep
 from projects.mask_caption_sft.benchmarking.report import as_data, comparison_table, utilisation
 from projects.mask_caption_sft.benchmarking.sizes import random_batch, random_model, size_config
 from projects.mask_caption_sft.sa2va.base_sizes import base_sizes
-from projects.mask_caption_sft.sa2va.meta import SA2VA_4B, build_on_meta
+from projects.mask_caption_sft.sa2va.meta import build_on_meta
+from projects.mask_caption_sft.sa2va.released_sizes import released_config
 
 
 def test_small_is_fifty_million_weights_over_real_inputs():
@@ -27,7 +26,7 @@ def test_small_is_fifty_million_weights_over_real_inputs():
 
 
 def test_the_4b_is_the_released_one_and_other_names_are_refused():
-    assert size_config('4b', 600) == json.loads(SA2VA_4B.read_text())
+    assert size_config('4b', 600) == released_config('Sa2VA-4B')
     with pytest.raises(ValueError, match="size='large' is not one of tiny, small, 4b"):
         random_model('large')
 

@@ -16,7 +16,7 @@ from projects.mask_caption_sft.preflight import preflight as preflight_module
 from projects.mask_caption_sft.preflight.rehearsal import RehearsalRunner
 from projects.mask_caption_sft.sa2va.architecture import build_grounding_encoder
 from projects.mask_caption_sft.sa2va.base_sizes import BaseSizes, base_sizes
-from projects.mask_caption_sft.sa2va.meta import SA2VA_4B
+from projects.mask_caption_sft.sa2va.released_sizes import released_config
 from projects.mask_caption_sft.tiny_world.base_model import tiny_config
 from tests.miniature import SIZES, miniature_sa2va
 
@@ -56,7 +56,7 @@ def tiny(base) -> Config:
 
 
 def test_the_sizes_of_the_released_4b_and_of_the_tiny_base():
-    assert base_sizes(json.loads(SA2VA_4B.read_text())) == BaseSizes(448, 16, 1024, 32768)
+    assert base_sizes(released_config('Sa2VA-4B')) == BaseSizes(448, 16, 1024, 32768)
     assert base_sizes(json.loads((TINY_BASE / 'config.json').read_text())) == BaseSizes(168, 6, 128, 2048)
 
 

@@ -37,6 +37,15 @@ class Backbone(ABC):
     def __init__(self, config: dict[str, Any], where: str) -> None:
         self.config, self.where = config, where
 
+    def _need(self, *keys: str) -> None:
+        """Raise ``ValueError`` naming those of the dotted keys that the config does not have."""
+        missing = [key for key in keys if not _has(self.config, key.split('.'))]
+        if missing:
+            raise ValueError(
+                f'{self.where} is of the family {self.family} and lacks {", ".join(missing)}. Found are '
+                f'{", ".join(sorted(self.config))}. Use the config.json of the released checkpoint.'
+            )
+
     # ------------------------------------------------------------------ what the config says
 
     @property
@@ -122,3 +131,11 @@ class Backbone(ABC):
             image_tokens: From :meth:`image_tokens`.
             cells: ``[g, g]`` bool, the region on the grid that visual prompts are marked on.
         """
+
+
+def _has(config: Any, path: list[str]) -> bool:
+    for key in path:
+        if not isinstance(config, dict) or config.get(key) is None:
+            return False
+        config = config[key]
+    return True

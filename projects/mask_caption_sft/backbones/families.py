@@ -6,6 +6,15 @@ from .backbone import Backbone
 from .internvl import InternVL
 from .language_models import LANGUAGE_MODELS
 
+#: Names of families that are told but not supported, by ``text_config.model_type`` or ``architectures``.
+_KNOWN = {
+    'qwen2_5_vl_text': 'Qwen2.5-VL',
+    'qwen2_5_vl': 'Qwen2.5-VL',
+    'qwen3_vl_text': 'Qwen3-VL',
+    'qwen3_vl': 'Qwen3-VL',
+    'Sa2VAChatModelQwen': 'Qwen-VL',
+}
+
 
 def backbone_of(config: dict[str, Any], where: str = 'config.json') -> Backbone:
     """The backbone of a checkpoint.
@@ -18,11 +27,13 @@ def backbone_of(config: dict[str, Any], where: str = 'config.json') -> Backbone:
         where: Names the file in messages.
 
     Raises:
-        ValueError: The family is not supported; the message names it, and those that are.
+        ValueError: The family is not supported; the message names it, and those that are. Or a field is
+            missing, or has a value that is not supported.
     """
-    if 'llm_config' not in config:
-        raise _refusal(where, _family_of(config))
-    architecture = (config['llm_config'].get('architectures') or ['an unnamed language model'])[0]
+    llm = config.get('llm_config')
+    if not isinstance(llm, dict):
+        raise _refusal(where, _family_without_llm_config(config))
+    architecture = (llm.get('architectures') or ['a language model without "architectures"'])[0]
     if architecture not in LANGUAGE_MODELS:
         raise _refusal(where, f'InternVL on {architecture}')
     return InternVL(config, where)
@@ -33,10 +44,17 @@ def supported_families() -> list[str]:
     return [f'InternVL on {kind.name}' for kind in LANGUAGE_MODELS.values()]
 
 
-def _family_of(config: dict[str, Any]) -> str:
-    """The best name for a checkpoint that is not InternVL's."""
-    inner = config.get('text_config', {})
-    return inner.get('model_type') or (config.get('architectures') or ['an unnamed model'])[0]
+def _family_without_llm_config(config: dict[str, Any]) -> str:
+    """The best name there is: by ``text_config``, the class of the model, or the file that has its code."""
+    text = config.get('text_config')
+    stated = [
+        text.get('model_type') if isinstance(text, dict) else None,
+        *(config.get('architectures') or []),
+        *(config.get('auto_map') or {}).values(),
+    ]
+    names = [name for name in stated if isinstance(name, str)]
+    known = [_KNOWN[name] for name in names if name in _KNOWN]
+    return (known or names or ['unknown (neither llm_config, text_config nor architectures)'])[0]
 
 
 def _refusal(where: str, family: str) -> ValueError:

@@ -31,6 +31,7 @@ class InternVL(Backbone):
         super().__init__(config, where)
         self.language = LANGUAGE_MODELS[config['llm_config']['architectures'][0]](config['llm_config'])
         self.family = f'InternVL on {self.language.name}'
+        self._need(*_NEEDED, *(f'llm_config.{key}' for key in self.language.needed))
         self.renamed = _RENAMED + self.language.renamed
         self.fused = _FUSED + self.language.fused
         self.lora_targets = self.language.lora_targets
@@ -38,8 +39,13 @@ class InternVL(Backbone):
         self._check()
 
     def _check(self) -> None:
-        if self.config.get('ps_version', 'v2') != 'v2' or self.config.get('select_layer', -1) != -1:
-            raise ValueError(f'{self.where}: only ps_version "v2" and select_layer -1 are supported.')
+        for key, expected in (('ps_version', 'v2'), ('select_layer', -1)):
+            found = self.config.get(key, expected)
+            if found != expected:
+                raise ValueError(
+                    f'{self.where} has {key} {found!r}; only {expected!r} is supported, which every released '
+                    'Sa2VA has.'
+                )
         if not self.config.get('use_thumbnail', True):
             raise ValueError(
                 f'{self.where}: use_thumbnail is false, but visual prompts are read from the thumbnail. '
@@ -137,6 +143,18 @@ class InternVL(Backbone):
         """The marked tokens of the last tile: the thumbnail, or the only one."""
         return image_tokens[-1][cells.flatten()]
 
+
+_NEEDED = [
+    'force_image_size',
+    'downsample_ratio',
+    *(
+        f'vision_config.{key}'
+        for key in (
+            'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'patch_size',
+            'hidden_act', 'norm_type', 'layer_norm_eps', 'qkv_bias',
+        )
+    ),
+]  # fmt: skip
 
 _RENAMED = [
     (_VIT + 'embeddings.class_embedding', _NATIVE_VIT + 'embeddings.cls_token'),

@@ -1,6 +1,5 @@
 """Models of three sizes with random weights, and random images for them."""
 
-import json
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from ..loop.bridges import SoftTokenBridge
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..loop.objectives import BestOfK, HumanExpressions, NearStart, Objective, SegmentCaptions, TeacherIoU
 from ..ops.mask import resize_masks
-from ..sa2va.meta import SA2VA_4B
+from ..sa2va.released_sizes import released_config
 from ..sa2va.sa2va import Sa2VA
 from ..sa2va.text_codec import TextCodec
 from ..structures import RegionBatch
@@ -57,7 +56,7 @@ def size_config(size: str, vocab_size: int) -> dict[str, Any]:
     if size not in SIZES:
         raise ValueError(f'size={size!r} is not one of {", ".join(SIZES)}.')
     if size == '4b':
-        return json.loads(SA2VA_4B.read_text())
+        return released_config('Sa2VA-4B')
     config = tiny_config(vocab_size)
     if size == 'small':
         config['force_image_size'] = 448

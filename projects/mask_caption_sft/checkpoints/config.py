@@ -20,7 +20,12 @@ def read_config(base: str | Path) -> dict[str, Any]:
             f'{path} is missing. Set `base` (config key model.sa2va.base) to a directory in the '
             'released Sa2VA layout: config.json, *.safetensors and the tokenizer files.'
         )
-    config = json.loads(path.read_text())
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f'{path} is not JSON ({error}). Download it again.') from error
+    if not isinstance(config, dict):
+        raise ValueError(f'{path} holds a {type(config).__name__}, not the settings of a Sa2VA.')
     check_config(config, str(path))
     return config
 

@@ -39,6 +39,19 @@ class ReleasedWeights(Mapping[str, Tensor]):
         self.base = Path(base)
         self.shard_of = self._locate()
         self._open = {shard: self._open_shard(shard) for shard in sorted(set(self.shard_of.values()))}
+        self._check_shards()
+
+    def _check_shards(self) -> None:
+        """Each shard must hold exactly what the index says."""
+        for shard, file in self._open.items():
+            listed = {key for key, place in self.shard_of.items() if place == shard}
+            found = set(file.keys())
+            if found != listed:
+                raise ValueError(
+                    f'{self.base / shard} is a shard of another model than {self.base / _INDEX}: it lacks '
+                    f'{_listed(sorted(listed - found), 3) or "nothing"} of what is listed and also holds '
+                    f'{_listed(sorted(found - listed), 3) or "nothing else"}. Download both again.'
+                )
 
     def _locate(self) -> dict[str, str]:
         index, single = self.base / _INDEX, self.base / _SINGLE
@@ -79,9 +92,9 @@ class ReleasedWeights(Mapping[str, Tensor]):
         """safetensors' name of a tensor's type, ``'BF16'`` for one; from the header."""
         return self._open[self.shard_of[key]].get_slice(key).get_dtype()
 
-    def num_dims(self, key: str) -> int:
-        """Number of dimensions of a tensor; from the header."""
-        return len(self._open[self.shard_of[key]].get_slice(key).get_shape())
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Of a tensor; from the header."""
+        return tuple(self._open[self.shard_of[key]].get_slice(key).get_shape())
 
     def metadata(self, shard: str) -> dict[str, str]:
         """The free-text header of a shard."""

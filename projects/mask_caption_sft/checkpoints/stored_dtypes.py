@@ -31,7 +31,7 @@ def stored_dtypes(weights: ReleasedWeights, key_map: KeyMap) -> dict[str, torch.
                 f'{weights.base / weights.shard_of[key]} stores {key} as {kind}; a base is read in '
                 f'{", ".join(_KNOWN)}. Convert it: a quantised checkpoint cannot be trained or exported.'
             )
-        if weights.num_dims(key) >= 2:
+        if len(weights.shape(key)) >= 2:
             kinds.setdefault(key.split('.')[0], {})[key] = kind
     for part, found in kinds.items():
         _check_alike(weights, part, found)

@@ -1,6 +1,5 @@
 """A config names its base once; the sizes of its data follow from it."""
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from mmengine.logging import print_log
 from ..checkpoints.config import read_config
 from ..datasets.transforms import PackRegions
 from ..sa2va.base_sizes import BaseSizes, base_sizes
-from ..sa2va.meta import SA2VA_4B
+from ..sa2va.released_sizes import stand_in_config, stand_in_name
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -21,8 +20,8 @@ def follow_base(config: Config) -> None:
     """Write the sizes of ``model.sa2va.base`` into every ``PackRegions`` of the config.
 
     A base that cannot be read is no error here; whatever builds the model will refuse it. The data can be
-    looked at without it, and then has the sizes of Sa2VA-4B. A model without a base (one that is trained
-    from scratch) leaves every size to the config.
+    looked at without it, and then has the sizes of the released checkpoint that the base is named after, else
+    of Sa2VA-4B. A model without a base (one that is trained from scratch) leaves every size to the config.
 
     Args:
         config: Changed in place.
@@ -36,8 +35,9 @@ def follow_base(config: Config) -> None:
     try:
         sizes, where = base_sizes(read_config(model['base'])), f'{model["base"]}/config.json'
     except (OSError, ValueError) as error:
-        print_log(f'{error} For now, images have the sizes of Sa2VA-4B.', 'current', logging.WARNING)
-        sizes, where = base_sizes(json.loads(SA2VA_4B.read_text())), None
+        name = stand_in_name(model['base'])
+        print_log(f'{error} For now, images have the sizes of {name}.', 'current', logging.WARNING)
+        sizes, where = base_sizes(stand_in_config(model['base'])), None
     problems = []
     for loader in _LOADERS:
         for key, transform in packers(config.get(loader), loader):

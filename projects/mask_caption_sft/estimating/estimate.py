@@ -1,6 +1,5 @@
 """What a config's run will cost."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -17,7 +16,8 @@ from ..backbones import backbone_of
 from ..checkpoints.config import read_config
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.build import build
-from ..sa2va.meta import SA2VA_4B, build_on_meta
+from ..sa2va.meta import build_on_meta
+from ..sa2va.released_sizes import stand_in_config
 from .fake_loop import drop_values
 from .step_count import StepCount, count_step
 from .weights import checkpoint_bytes, count_parameters, count_weights
@@ -63,7 +63,8 @@ class Estimate:
     """Costs of a config's run, counted on tensors without values; needs no GPU, no weights, no data.
 
     Args:
-        config: Of a run of :class:`MaskCaptionSFT`. Without its base, Sa2VA-4B's sizes are taken.
+        config: Of a run of :class:`MaskCaptionSFT`. Without its base, the sizes of the released
+            checkpoint that it is named after are taken, else Sa2VA-4B's.
         num_gpus: That train together.
 
     Attributes:
@@ -197,4 +198,4 @@ def _base_config(config: Config) -> dict[str, Any]:
     base = config.model['sa2va'].get('base')
     if base is not None and (Path(base) / 'config.json').is_file():
         return deepcopy(read_config(base))
-    return json.loads(SA2VA_4B.read_text())
+    return stand_in_config(base)

@@ -10,12 +10,13 @@ from ..checkpoints.config import read_config
 from ..datasets.mix import build_dataset
 from ..sa2va.base_sizes import BaseSizes, base_sizes
 from ..sa2va.meta import build_on_meta
+from ..sa2va.released_sizes import stand_in_config, stand_in_name
 from ..sa2va.sa2va import Sa2VA
 from ..structures import BrokenRecord, RegionSample
 
 _BASE_MISSING = (
     'the released Sa2VA checkpoint: config.json (model_type sa2va_chat), *.safetensors, tokenizer files. '
-    'From: Hugging Face, ByteDance/Sa2VA-4B'
+    'From: Hugging Face, ByteDance/'
 )
 
 
@@ -24,7 +25,7 @@ def missing_base(config: Config) -> str | None:
     base = (config.model.get('sa2va') or {}).get('base', '')
     if base == '' or (Path(base or '') / 'config.json').is_file():
         return None
-    return f'model.sa2va.base={str(base)!r} is missing; expected there: {_BASE_MISSING}.'
+    return f'model.sa2va.base={str(base)!r} is missing; expected there: {_BASE_MISSING}{stand_in_name(base)}.'
 
 
 def base_problems(config: Config) -> list[str]:
@@ -40,13 +41,14 @@ def base_problems(config: Config) -> list[str]:
 
 
 def model_without_base(config: Config) -> Sa2VA:
-    """Sa2VA-4B's architecture with the config's settings, on the meta device: no weights, no memory.
+    """The architecture of the released checkpoint that the base is named after, else of Sa2VA-4B, with the
+    config's settings, on the meta device: no weights, no memory.
 
     Raises:
         ValueError, TypeError: The settings do not go together.
     """
     settings = {key: value for key, value in config.model['sa2va'].items() if key not in ('base', 'type')}
-    return build_on_meta(**settings)
+    return build_on_meta(stand_in_config(config.model['sa2va'].get('base')), **settings)
 
 
 def parameter_groups(model: nn.Module) -> str:

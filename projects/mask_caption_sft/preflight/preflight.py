@@ -19,6 +19,7 @@ from ..engine.training_runner import checkpoint_dir
 from ..engine.work_dir import writable
 from ..hooks.cost_report_hook import out_of_memory_advice
 from ..ops.unwrapped import unwrapped
+from ..sa2va.released_sizes import stand_in_name
 from ..structures import RegionSample
 from .costs import disk_lines, estimated_lines, measured_lines
 from .parts import (
@@ -58,7 +59,8 @@ def _preflight(config: Config) -> int:
     if missing:
         with _noting(problems, 'Building the model'):
             student = model_without_base(config)
-            print('Model: Sa2VA-4B on the meta device (shapes only)')
+            name = stand_in_name(config.model['sa2va'].get('base'))
+            print(f'Model: {name} on the meta device (shapes only)')
             print(parameter_groups(student))
             problems += context_problems(config, student)
     samples: dict[str, RegionSample] = {}

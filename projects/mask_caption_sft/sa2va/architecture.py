@@ -1,5 +1,6 @@
 """SAM 2 and what leads to it, with the sizes of a released ``config.json``."""
 
+import re
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from transformers import (
     Sam2PromptEncoderConfig,
     Sam2VisionConfig,
 )
+
+from ..checkpoints.released import ReleasedWeights
 
 #: SAM 2's hiera-large, which every released Sa2VA uses; ``config.json`` does not repeat it.
 HIERA_LARGE: dict[str, Any] = {
@@ -27,10 +30,37 @@ HIERA_LARGE: dict[str, Any] = {
     'decoder_mlp_dim': 2048,
 }
 
+_TRUNK = 'grounding_encoder.sam2_model.image_encoder.trunk.'
+_PATCH_EMBEDDING, _BLOCK = (
+    _TRUNK + 'patch_embed.proj.weight',
+    re.compile(re.escape(_TRUNK) + r'blocks\.(\d+)\.'),
+)
+
 
 def sam2_sizes(config: dict[str, Any]) -> dict[str, Any]:
     """Sizes of the grounding encoder: hiera-large, but for what ``tiny_sam2`` states."""
     return HIERA_LARGE | config.get('tiny_sam2', {})
+
+
+def check_grounding_encoder(config: dict[str, Any], weights: ReleasedWeights) -> None:
+    """Raise ``ValueError`` if a checkpoint's SAM 2 is not of the size that its config stands for."""
+    if _PATCH_EMBEDDING not in weights:
+        return  # whoever loads the weights lists what is missing
+    blocks = {int(m[1]) for key in weights if (m := _BLOCK.match(key))}
+    found = weights.shape(_PATCH_EMBEDDING)[0], len(blocks)
+    sizes = sam2_sizes(config)
+    expected = sizes['embed_dim'], sum(sizes['stages'])
+    if found != expected:
+        raise ValueError(
+            f'{weights.base}: its grounding encoder is {_named(found)}; expected is {_named(expected)}, '
+            'which every released Sa2VA has. Use a checkpoint whose grounding_encoder is that one.'
+        )
+
+
+def _named(size: tuple[int, int]) -> str:
+    name = {(144, 48): 'hiera-large', (112, 24): 'hiera-base-plus', (96, 16): 'hiera-small',
+            (96, 12): 'hiera-tiny'}.get(size, 'of no released size')  # fmt: skip
+    return f'SAM 2 {name} (width {size[0]}, {size[1]} blocks)'
 
 
 def build_grounding_encoder(config: dict[str, Any]) -> Sam2Model:

@@ -1,15 +1,11 @@
-"""Sa2VA-4B without its weights: shapes only, on the meta device."""
+"""A Sa2VA without its weights: shapes only, on the meta device."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from .released_sizes import released_config
 from .sa2va import Sa2VA
-
-#: ``config.json`` of the released Sa2VA-4B, as far as it decides shapes and types.
-SA2VA_4B = Path(__file__).parent / 'architectures' / 'sa2va_4b.json'
 
 
 def build_on_meta(config: dict[str, Any] | None = None, **kwargs: Any) -> Sa2VA:
@@ -22,4 +18,4 @@ def build_on_meta(config: dict[str, Any] | None = None, **kwargs: Any) -> Sa2VA:
     from ..tiny_world.base_model import tiny_tokenizer
 
     with torch.device('meta'):
-        return Sa2VA(config=config or json.loads(SA2VA_4B.read_text()), tokenizer=tiny_tokenizer(), **kwargs)
+        return Sa2VA(config=config or released_config('Sa2VA-4B'), tokenizer=tiny_tokenizer(), **kwargs)

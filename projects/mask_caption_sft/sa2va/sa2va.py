@@ -32,7 +32,7 @@ from ..structures import (
     Segmentation,
     TextEmbeds,
 )
-from .architecture import build_grounding_encoder, build_text_hidden_fcs
+from .architecture import build_grounding_encoder, build_text_hidden_fcs, check_grounding_encoder
 from .base_dtype import float32_embeddings, frozen_dtype, has_half_precision, set_dtypes
 from .base_sizes import base_sizes
 from .frozen import frozen_modules
@@ -119,6 +119,7 @@ class Sa2VA(nn.Module):
         if config is None:
             weights = ReleasedWeights(str(base))
             self.base_fingerprint = weights.fingerprint()
+            check_grounding_encoder(self.config, weights)
             if base_dtype == 'released':
                 stored_dtypes(weights, self.key_map)
             tensors = native_tensors(weights.keys(), weights.__getitem__, self.key_map, str(base))

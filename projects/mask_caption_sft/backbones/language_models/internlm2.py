@@ -24,7 +24,7 @@ class HeadGroups:
     head_width: int
 
     def cut(self, tensor: Tensor, count: int) -> list[Tensor]:
-        """q, k and v ``[heads * head_width, ...]``, which are copies."""
+        """q, k and v ``[heads * head_width, ...]``: copies, so that each process has its own."""
         heads = tensor.unflatten(0, (self.num_groups, -1, self.head_width))
         parts = heads[:, :-2], heads[:, -2:-1], heads[:, -1:]
         return [part.flatten(0, 2).contiguous() for part in parts]

@@ -31,6 +31,7 @@ class LanguageModel(ABC):
         name: In messages and tables.
         architecture: Its class in ``llm_config.architectures``.
         renamed, lora_targets, released_lora_targets: See :class:`Backbone`.
+        needed: Keys that ``llm_config`` must have.
         config: ``llm_config``.
     """
 
@@ -39,6 +40,10 @@ class LanguageModel(ABC):
     renamed: list[tuple[str, str]] = SAME_NAMES
     lora_targets: list[str] = SEVEN_MATRICES
     released_lora_targets: list[str] = SEVEN_MATRICES
+    needed: tuple[str, ...] = (
+        'vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads',
+        'num_key_value_heads', 'max_position_embeddings',
+    )  # fmt: skip
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config

@@ -1,0 +1,11 @@
+"""The two-stage loop from the released Sa2VA-InternVL3-14B (Qwen2.5-14B); otherwise as the 4B run.
+
+bash tools/dist_train.sh configs/mask_caption_sft_internvl3_14b.py 8
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .mask_caption_sft_4b import *
+
+model['sa2va'].update(base='pretrained/Sa2VA-InternVL3-14B')

@@ -1,0 +1,40 @@
+"""Which checkpoints can be trained, as the configs name them; the table in README.md."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..backbones import backbone_of
+from ..sa2va.released_sizes import RELEASED, released_config
+
+
+def support_table(folder: str | Path = 'configs') -> str:
+    """Markdown, a row for each released checkpoint that a config in the folder trains.
+
+    Of several configs the one with the shortest name is the plain one.
+    """
+    plain: dict[str, Path] = {}
+    for path in sorted(Path(folder).glob('*.py'), key=lambda path: (len(path.name), path.name)):
+        base = Config.fromfile(path).model.sa2va.get('base')
+        if base is not None and Path(base).name in RELEASED:
+            plain.setdefault(Path(base).name, path)
+    rows = [_row(name, plain[name]) for name in RELEASED if name in plain]
+    head = '| checkpoint | backbone | vision encoder | prompt | config |\n|---|---|---|---|---|'
+    return '\n'.join([head, *rows])
+
+
+def _row(name: str, path: Path) -> str:
+    config = released_config(name)
+    vision = config['vision_config']
+    cells = [
+        name,
+        backbone_of(config).family,
+        f'InternViT, {vision["num_hidden_layers"]} layers x {vision["hidden_size"]}',
+        f'`{config["template"]}`',
+        f'`{path.as_posix()}`',
+    ]
+    return f'| {" | ".join(cells)} |'
+
+
+if __name__ == '__main__':
+    print(support_table())

@@ -1,0 +1,43 @@
+"""The released checkpoints, as shapes on the meta device: their parameters are those that are published."""
+
+import pytest
+
+from projects.mask_caption_sft.sa2va.meta import build_on_meta
+from projects.mask_caption_sft.sa2va.released_sizes import RELEASED, released_config, stand_in_name
+
+#: Parameters in billions of InternVL2.5-1B, -4B, -8B, -26B and InternVL3-2B, -8B, -14B, by their model cards.
+PUBLISHED = {
+    'Sa2VA-1B': 0.94, 'Sa2VA-4B': 3.71, 'Sa2VA-8B': 8.08, 'Sa2VA-26B': 25.51,
+    'Sa2VA-InternVL3-2B': 2.09, 'Sa2VA-InternVL3-8B': 7.94, 'Sa2VA-InternVL3-14B': 15.12,
+}  # fmt: skip
+#: Of a layer; InternLM2's are those of Llama.
+LORA_PER_LAYER = 2 * 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', RELEASED)
+def test_the_backbone_has_the_published_number_of_parameters(name):
+    model = build_on_meta(released_config(name), lora=dict(r=8, lora_alpha=16))
+    count = sum(p.numel() for n, p in model.mllm.named_parameters() if 'lora_' not in n)
+    assert count / 1e9 == pytest.approx(PUBLISHED[name], abs=0.011)
+    lora = [n for n, _ in model.named_parameters() if 'lora_' in n]
+    assert len(lora) == LORA_PER_LAYER * model.backbone.language_config['num_hidden_layers']
+    assert model.text_hidden_fcs[0].in_features == model.backbone.hidden_size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['Sa2VA-8B', 'Sa2VA-26B'])
+def test_every_tensor_has_a_name_in_the_release_and_the_way_back(name):
+    model = build_on_meta(released_config(name))
+    for native, _ in model.named_parameters():
+        entry = model.key_map.entry_for_native(native)
+        assert entry is not None, native
+        assert native in entry.native
+        assert model.key_map.entry_for(entry.released[0]) == entry
+
+
+def test_a_folder_named_after_a_release_is_planned_as_that_one():
+    assert stand_in_name('pretrained/Sa2VA-26B') == 'Sa2VA-26B'
+    assert stand_in_name('pretrained/mine') == stand_in_name(None) == 'Sa2VA-4B'
+    assert released_config('Sa2VA-4B')['template'] == 'phi3_chat'
+    assert released_config('Sa2VA-8B')['template'] == 'internlm2_chat'
