@@ -4,7 +4,8 @@
     python tools/predict.py --checkpoint work_dirs/run/iter_4000.pth --image cat.jpg --mask cat.png
     python tools/predict.py --checkpoint OUT --image cat.jpg --mask cat.png --captions 8
 
-CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found automatically).
+CHECKPOINT is a directory in the released layout, an adapter, or a checkpoint of ours (its base is found
+automatically).
 Pixels become masks as in upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
 prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5. With --captions 8, seven
 more are sampled, and the one from which the model finds the mask best is printed. An answer without [SEG]
@@ -50,7 +51,7 @@ def parse_args() -> argparse.Namespace:
     asked.add_argument('--mask', type=Path, help='image file; what is not black is the region to describe')
     parser.add_argument('--captions', type=int, default=1, help='with --mask: write so many, print the best')
     parser.add_argument('--output_dir', '--output-dir', type=Path, default=Path('predictions'))
-    parser.add_argument('--base', help='the base of a checkpoint of ours, if it has moved')
+    parser.add_argument('--base', help='the base of an adapter or a checkpoint of ours, if it has moved')
     parser.add_argument('--teacher', action='store_true', help='the averaged weights of a checkpoint of ours')
     parser.add_argument('--max-tiles', type=int, help="default: max_dynamic_patch of the model's config.json")
     parser.add_argument('--allow-empty-prompt', action='store_true',
