@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig
@@ -142,11 +143,9 @@ def _lora_config(trained: TrainedTensors, base: str) -> LoraConfig:
             else 'The checkpoint has no LoRA, so there is no adapter. Export the whole model.'
         )
     rank = ranks.pop()
-    modules = {name.removesuffix('.weight').rsplit('.', 1)[1] for name in trained.lora}
-    config = LoraConfig(
-        r=rank, lora_alpha=trained.scaling * rank, target_modules=modules, base_model_name_or_path=base,
-        task_type='CAUSAL_LM', inference_mode=True,
+    modules = sorted({name.removesuffix('.weight').rsplit('.', 1)[1] for name in trained.lora})
+    alpha: Any = trained.scaling * rank
+    return LoraConfig(
+        r=rank, lora_alpha=int(alpha) if float(alpha).is_integer() else alpha, target_modules=modules,
+        base_model_name_or_path=base, task_type='CAUSAL_LM', inference_mode=True,
     )  # fmt: skip
-    if float(config.lora_alpha).is_integer():
-        config.lora_alpha = int(config.lora_alpha)
-    return config
