@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.real_tokenizer import real_tokenizer as build_real_tokenizer
 from tests.small_run import small_run
+from tests.trained_miniature import Trained, make_trained
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -61,3 +62,9 @@ def run_of_two(_run_of_two, tmp_path) -> Path:
 def real_tokenizer() -> PreTrainedTokenizerFast:
     """Sa2VA-4B's own vocabulary; not to be changed."""
     return build_real_tokenizer()
+
+
+@pytest.fixture(scope='session')
+def trained_miniature(tmp_path_factory) -> Trained:
+    """A miniature model after a short training, with its base and its checkpoint; not to be changed."""
+    return make_trained(tmp_path_factory.mktemp('trained'))

@@ -11,12 +11,16 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from projects.mask_caption_sft.checkpoints.adapter import is_adapter, read_adapter
+from projects.mask_caption_sft.checkpoints.source import trained_source
 from projects.mask_caption_sft.datasets.layouts.recognise import KINDS
 from projects.mask_caption_sft.engine.base_sizes import follow_base
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from projects.mask_caption_sft.engine.failures import in_one_line
 from projects.mask_caption_sft.engine.launch import check_base_dtype
 from projects.mask_caption_sft.engine.own_data import OwnData, add_own_data
+from projects.mask_caption_sft.ops.unwrapped import unwrapped
+from projects.mask_caption_sft.sa2va.building import take_trained
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +129,8 @@ def chosen_names(given: Sequence[str] | None, names: Iterable[str], what: str = 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """``CHECKPOINT``, ``--teacher`` and ``--work-dir``, for :func:`read_tested_config`."""
-    parser.add_argument('checkpoint', help='.pth of ours, or a directory in the released layout')
+    parser.add_argument('checkpoint', help='.pth of ours, a directory in the released layout, or an adapter')
+    parser.add_argument('--base', help='the base of an adapter, if it names no directory here')
     parser.add_argument('--teacher', action='store_true', help='evaluate the teacher instead of the student')
     parser.add_argument('--work-dir', help='default work_dirs/{config name}')
 
@@ -139,7 +144,15 @@ def read_tested_config(args: argparse.Namespace) -> Config:
     if not Path(args.checkpoint).exists():
         sys.exit(f'error: {args.checkpoint} does not exist.')
     is_released = Path(args.checkpoint).is_dir()
-    config = read_config(args, base=args.checkpoint if is_released else None)
+    base = args.checkpoint if is_released else None
+    if is_adapter(args.checkpoint):
+        if args.teacher:
+            sys.exit(f'error: {args.checkpoint} is an adapter, which holds one model. Leave out --teacher.')
+        try:
+            base = read_adapter(args.checkpoint).find_base(args.base)
+        except (OSError, ValueError) as error:
+            sys.exit(f'error: {error}')
+    config = read_config(args, base=base)
     config.work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
     if not is_released:
         config.load_from = args.checkpoint
@@ -151,3 +164,10 @@ def read_tested_config(args: argparse.Namespace) -> Config:
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     return config
+
+
+def take_adapter(runner: Any, checkpoint: str) -> None:
+    """Give the student of a built run what an adapter holds, if ``checkpoint`` is one."""
+    student = unwrapped(runner.model).student
+    if is_adapter(checkpoint):
+        take_trained(student, trained_source(checkpoint, student.base), checkpoint)

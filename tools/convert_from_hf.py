@@ -25,12 +25,16 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--model_path', '--model-path', required=True, help='directory in the released layout'
-    )
+        '--model_path',
+        '--model-path',
+        required=True,
+        help='directory in the released layout, or of an adapter',
+    )  # fmt: skip
     parser.add_argument('--output_path', '--output-path', type=Path, required=True, help='the .pth to write')
     parser.add_argument(
         '--trainer', choices=TRAINERS, default='v1', help='version of the trainer (default: v1)'
     )
+    parser.add_argument('--base', help='the base of an adapter, if it names no directory here')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
     return parser.parse_args()
 
@@ -40,7 +44,7 @@ def main() -> None:
     if args.output_path.exists() and not args.overwrite:
         sys.exit(f'error: {args.output_path} exists. Choose another --output_path, or pass --overwrite.')
     try:
-        state = upstream_state(args.model_path, args.trainer)
+        state = upstream_state(args.model_path, args.trainer, args.base)
         with AtomicBackend().replacing(args.output_path) as temporary:
             torch.save({'state_dict': state, 'meta': {'converted_from': args.model_path}}, temporary)
     except (OSError, ValueError) as error:

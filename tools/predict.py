@@ -4,7 +4,8 @@
     python tools/predict.py --checkpoint work_dirs/run/iter_4000.pth --image cat.jpg --mask cat.png
     python tools/predict.py --checkpoint OUT --image cat.jpg --mask cat.png --captions 8
 
-CHECKPOINT is a directory in the released layout, or a checkpoint of ours (its base is found automatically).
+CHECKPOINT is a directory in the released layout, an adapter, or a checkpoint of ours (its base is found
+automatically).
 Pixels become masks as in upstream's `predict_forward`: dynamic tiling, thumbnail for the visual
 prompt, greedy decoding, the state at [SEG], two upsamplings, threshold 0.5. With --captions 8, seven
 more are sampled, and the one from which the model finds the mask best is printed. An answer without [SEG]
@@ -22,21 +23,11 @@ import torch
 from PIL import Image
 
 from projects.mask_caption_sft.datasets.base import read_image
-from projects.mask_caption_sft.datasets.transforms import PackRegions
-from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
+from projects.mask_caption_sft.demo.asking import describe_mask, encode, segment_text
 from projects.mask_caption_sft.sa2va.building import load_trained
-from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
-from projects.mask_caption_sft.loop.predict import REGIONS_AT_ONCE, upsample_mask
-from projects.mask_caption_sft.loop.rerank import describe_best
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
-from projects.mask_caption_sft.ops.mask import resize_masks
-from projects.mask_caption_sft.ops.seeding import torch_seed
-from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
-from projects.mask_caption_sft.structures import ImageFeatures, RegionViews
+from projects.mask_caption_sft.structures import ImageFeatures
 from projects.mask_caption_sft.visualization.region_picture import overlay
-
-#: In tokens, where several captions are written; as in configs/mask_caption_sft_4b_official.py.
-MAX_CAPTION_LEN = 128
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     asked.add_argument('--mask', type=Path, help='image file; what is not black is the region to describe')
     parser.add_argument('--captions', type=int, default=1, help='with --mask: write so many, print the best')
     parser.add_argument('--output_dir', '--output-dir', type=Path, default=Path('predictions'))
-    parser.add_argument('--base', help='the base of a checkpoint of ours, if it has moved')
+    parser.add_argument('--base', help='the base of an adapter or a checkpoint of ours, if it has moved')
     parser.add_argument('--teacher', action='store_true', help='the averaged weights of a checkpoint of ours')
     parser.add_argument('--max-tiles', type=int, help="default: max_dynamic_patch of the model's config.json")
     parser.add_argument('--allow-empty-prompt', action='store_true',
@@ -60,15 +51,6 @@ def parse_args() -> argparse.Namespace:
     if args.captions < 1 or (args.captions > 1 and args.mask is None):
         parser.error(f'--captions {args.captions}: give --mask and at least 1, the greedy caption')
     return args
-
-
-def encode(model: Sa2VA, image: Image.Image, max_tiles: int | None) -> ImageFeatures:
-    """Features of one image; by default in as many tiles as the model was trained for."""
-    if max_tiles is None:
-        max_tiles = model.config.get('max_dynamic_patch', PackRegions.MAX_TILES)
-    tiles = tile_image(image, model.sizes.image_size, max_tiles).to(model.device)
-    pixels = grounding_pixels(image, model.grounding_size).to(model.device)
-    return model.encode_images(tiles, [len(tiles)], pixels[None])
 
 
 def describe(
@@ -85,14 +67,7 @@ def describe(
             f'{path} is {mask.shape[1]} x {mask.shape[0]} with {mask.sum()} pixels set, the image is '
             f'{size[1]} x {size[0]}. The mask must have the size of the image and mark a region.'
         )
-    masks = torch.from_numpy(mask)[None].to(model.device)
-    cells = visual_prompt_grid(masks, model.sizes.grid_size, at_least_one=not allow_empty_prompt)
-    if num_captions == 1:
-        return answer(model, features, region_question(model, features, cells)).text
-    first = torch.zeros(1, dtype=torch.long, device=model.device)
-    views = RegionViews(features, first, cells, resize_masks(masks, (model.grounding_size // 4,) * 2))
-    with torch_seed(model.device):
-        return describe_best(model, views, MAX_CAPTION_LEN, num_captions, at_once=REGIONS_AT_ONCE).texts[0]
+    return describe_mask(model, features, mask, num_captions, allow_empty_prompt)
 
 
 def segment(model: Sa2VA, features: ImageFeatures, text: str, pixels: np.ndarray, out_dir: Path) -> str:
@@ -101,17 +76,16 @@ def segment(model: Sa2VA, features: ImageFeatures, text: str, pixels: np.ndarray
     Raises:
         ValueError: The answer holds no ``[SEG]``.
     """
-    found = answer(model, features, segment_question(model, features, text))
-    if not len(found.mask_logits):
-        said = textwrap.shorten(found.text, 200)
+    said, masks = segment_text(model, features, text, pixels.shape[:2])
+    if not masks:
+        said = textwrap.shorten(said, 200)
         raise ValueError(
             f'the answer has no [SEG], so there is no mask: {said!r}. Ask for one thing that is in the image '
             '("the left cat"); if every answer is like this, the checkpoint no longer segments.'
         )
     out_dir.mkdir(parents=True, exist_ok=True)
-    lines = [found.text]
-    for number, logits in enumerate(found.mask_logits):
-        mask = upsample_mask(logits, model.grounding_size, pixels.shape[:2]).cpu().numpy()
+    lines = [said]
+    for number, mask in enumerate(masks):
         picture = overlay(pixels, mask)
         for name, content in (('mask', mask), ('overlay', picture)):
             path = out_dir / f'{name}_{number}.png'

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _config import add_checkpoint, add_config, read_tested_config
+from _config import add_checkpoint, add_config, read_tested_config, take_adapter
 from mmengine.config import Config
 from tqdm import tqdm
 
@@ -94,12 +94,13 @@ def spoken_dataset(config: Config, name: str) -> RegionDataset:
     return build_dataset(name, {'seed': 0, **spoken[name]})
 
 
-def load_model(config: Config) -> MaskCaptionSFT:
+def load_model(config: Config, checkpoint: str) -> MaskCaptionSFT:
     """The model as tools/test.py evaluates it."""
     config.log_level = 'WARNING'
     allow_checkpoint_globals()
     runner = SafeRunner.from_cfg(config)
     runner.load_or_resume()
+    take_adapter(runner, checkpoint)
     return runner.model.eval()
 
 
@@ -150,7 +151,7 @@ def main() -> None:
         config = read_tested_config(args)
         try:
             words, dataset = read_word_list(args.words), spoken_dataset(config, args.dataset)
-            model = load_model(config)
+            model = load_model(config, args.checkpoint)
         except (OSError, ValueError) as error:
             sys.exit(f'error: {error}')
         num = min(len(dataset), args.max_images or len(dataset))

@@ -5,13 +5,13 @@
     python tools/test.py configs/mask_caption_sft_4b_official.py pretrained/Sa2VA-4B
 
 The last gives the figures that papers report; its docstring says what is official in them.
-CHECKPOINT is a checkpoint of ours or a directory in the released layout.
+CHECKPOINT is a checkpoint of ours, a directory in the released layout, or an adapter.
 """
 
 import _root  # noqa: F401
 import argparse
 
-from _config import add_checkpoint, add_config, read_tested_config
+from _config import add_checkpoint, add_config, read_tested_config, take_adapter
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.launch import prepare_distributed
@@ -37,6 +37,7 @@ def main() -> None:
     allow_checkpoint_globals()
     prepare_distributed(config)
     runner = SafeRunner.from_cfg(config)
+    take_adapter(runner, args.checkpoint)
     runner.register_hook(ProgressBarHook())
     runner.test()
 

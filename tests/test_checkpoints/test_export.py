@@ -7,7 +7,6 @@ from argparse import Namespace
 import pytest
 import torch
 from convert_to_hf import convert
-from mmengine.optim import OptimWrapper
 from safetensors.torch import load_file, save_file
 
 from projects.mask_caption_sft.checkpoints.export import export
@@ -20,10 +19,9 @@ from tests.miniature import (
     LORA,
     SIZES,
     bfloat16_base,
-    miniature_batch,
-    objectives,
     released_sa2va,
 )
+from tests.trained_miniature import arguments, outputs, save_checkpoint, train_on
 
 UNUSED = 'grounding_encoder.sam2_model.memory_attention.norm.weight'
 
@@ -49,54 +47,19 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def model(base):
-    """Ten updates on a small batch, the teacher following with large steps."""
-    torch.manual_seed(0)
-    model = MaskCaptionSFT(sa2va=dict(base=str(base), lora=LORA), objectives=objectives(), max_caption_len=5)
-    model.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    wrapper = OptimWrapper(torch.optim.AdamW(trained, 3e-3))
-    teacher = dict(model.teacher.named_parameters())
-    for _ in range(10):
-        model.train_step({'batch': miniature_batch()}, wrapper)
-        with torch.no_grad():
-            for name, parameter in model.student.named_parameters():
-                if parameter.requires_grad:
-                    teacher[name].lerp_(parameter, 0.2)
-    return model.eval()
+    return train_on(base)
 
 
 @pytest.fixture(scope='module')
 def checkpoint(model, tmp_path_factory):
     """The checkpoint file of that run."""
     path = tmp_path_factory.mktemp('run') / 'iter_10.pth'
-    student = model.student
-    own = dict(base=student.base, fingerprint=student.base_fingerprint, lora_scaling=student.lora_scaling)
-    meta = dict(iter=10, cfg='model = dict()', sa2va=own | dict(data='dataset  records\nsav  3'))
-    scalars = {'train/loss': dict(log_history=[2.0, 1.0], count_history=[1, 1], max_length=10)}
-    hub = dict(log_scalars=scalars)
-    torch.save(dict(state_dict=model.state_dict(), meta=meta, message_hub=hub), path)
+    save_checkpoint(model, path)
     return path
-
-
-def arguments(checkpoint, out, **changes) -> Namespace:
-    fields = dict(
-        model_path=str(checkpoint), output_dir=str(out), base=None, teacher=False, lora_scaling=2.0,
-        overwrite=False, allow_unchanged=False,
-    )  # fmt: skip
-    return Namespace(**fields | changes)
 
 
 def tensors_of(folder) -> dict[str, torch.Tensor]:
     return {k: v for path in sorted(folder.glob('*.safetensors')) for k, v in load_file(path).items()}
-
-
-def outputs(model: Sa2VA):
-    batch = miniature_batch([None, None], [None])
-    views1, views2 = model.look(batch)
-    captions = model.describe(views1, 6)
-    masks = model.segment(views2, model.embed_expressions(['the red circle', 'a square', 'star'])).mask_logits
-    scores = model.score(views1, captions).logits
-    return captions.texts, masks.detach(), scores.detach()
 
 
 @pytest.mark.parametrize('side', ['student', 'teacher'])
@@ -167,7 +130,7 @@ def test_the_model_card_tells_base_data_steps_losses_and_licence(base, checkpoin
     card = (tmp_path / 'out' / 'README.md').read_text()
     for text in (
         'license: mit',
-        str(base),
+        f'Base: {base.name} (fingerprint',
         'iteration 10',
         'sav  3',
         'train/loss',

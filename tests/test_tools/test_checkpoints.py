@@ -1,5 +1,6 @@
 """From a run to the released layout, to upstream's layout, and to a prediction."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -119,3 +120,25 @@ def test_a_mask_of_another_size_is_named(picture):
     args = ['--image', 'image.png', '--mask', 'small.png', '--checkpoint', 'data/tiny_world/sa2va_tiny']
     result = picture.call(*tool('predict.py', *args), check=False)
     assert 'error: small.png is 10 x 10 with 100 pixels set, the image is 192 x 192.' in result.stderr
+
+
+def test_an_adapter_is_validated_as_the_checkpoint_it_comes_from(trained):
+    args = ['--model_path', 'run/iter_4.pth', '--output_dir', 'adapter', '--adapter']
+    trained.call(*tool('convert_to_hf.py', *args))
+    options = [
+        '--cfg-options',
+        'test_dataloader.dataset.datasets.sa1b_val=None',
+        'model.predict_answers=given',
+    ]
+    config = str(ROOT / 'configs' / 'mask_caption_sft_tiny.py')
+    scores = []
+    for checkpoint in ('adapter', 'run/iter_4.pth', 'data/tiny_world/sa2va_tiny'):
+        result = trained.call(*tool('test.py', config, checkpoint, '--work-dir', 'tested_adapter', *options))
+        scores.append(re.findall(r'^(\S+/\S+) +([\d.]+)$', result.stdout, re.M))
+    assert dict(scores[0]).keys() == dict(scores[1]).keys()
+    for (name, found), (_, expected) in zip(*scores[:2]):
+        assert abs(float(found) - float(expected)) < 0.02, name
+    refused = trained.call(*tool('test.py', config, 'adapter', '--teacher'), check=False)
+    assert 'is an adapter, which holds one model. Leave out --teacher' in refused.stderr
+    pushed = trained.call(*tool('convert_to_hf.py', *args, '--overwrite', '--push', 'me/mine'), check=False)
+    assert 'does not say what the base is called on the Hub' in pushed.stderr

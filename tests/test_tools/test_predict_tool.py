@@ -7,6 +7,7 @@ import predict
 import pytest
 from PIL import Image
 
+from projects.mask_caption_sft.demo import asking
 from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
 from tests.tiny_base import cannot_write_seg, tiny_base, write_images
 
@@ -37,7 +38,7 @@ def test_the_tiny_base_segments_without_being_told_its_number_of_tiles(scene, tm
 @pytest.mark.parametrize(('args', 'tiles'), [((), 1), (('--max-tiles', '12'), 11)])
 def test_an_image_has_as_many_tiles_as_the_base_was_trained_for_or_as_asked(scene, monkeypatch, args, tiles):
     seen = []
-    monkeypatch.setattr(predict, 'tile_image', lambda *given: seen.append(len(cut(*given))) or cut(*given))
+    monkeypatch.setattr(asking, 'tile_image', lambda *given: seen.append(len(cut(*given))) or cut(*given))
     with suppress(SystemExit):  # tiles that it has never seen make the tiny base babble
         scene('--text', 'the red thing', *args)
     assert seen == [tiles]
@@ -46,10 +47,10 @@ def test_an_image_has_as_many_tiles_as_the_base_was_trained_for_or_as_asked(scen
 def test_an_answer_without_seg_is_an_error_that_quotes_it(scene, tmp_path, monkeypatch):
     silent = cannot_write_seg(tiny_base())
     monkeypatch.setattr(predict, 'load_trained', lambda *args, **kwargs: silent)
-    monkeypatch.setattr(predict, 'answer', lambda *args: ask(*args, max_new_tokens=12))
+    monkeypatch.setattr(asking, 'answer', lambda *args: ask(*args, max_new_tokens=12))
     with pytest.raises(SystemExit, match=r"error: the answer has no \[SEG\], so there is no mask: 'Sure"):
         scene('--text', 'the red thing')
     assert not list((tmp_path / 'predictions').glob('*.png'))
 
 
-cut, ask = predict.tile_image, predict.answer
+cut, ask = asking.tile_image, asking.answer

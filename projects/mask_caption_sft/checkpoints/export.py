@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .adapter import write_adapter
 from .config import read_config
 from .key_map import key_map_of
 from .released import ReleasedWeights, write_safetensors
@@ -86,23 +87,64 @@ def export(
     base, out_dir = Path(base), Path(out_dir)
     config, weights = read_config(base), ReleasedWeights(base)
     trained = with_tied_head(trained, key_map_of(config), weights.keys(), 'the checkpoint')
-    unknown = sorted(trained.names() - set(weights.keys()))
-    if unknown:
-        raise ValueError(
-            f'{len(unknown)} trained tensors are not in {base} ({", ".join(unknown[:5])}): the checkpoint '
-            'was trained on another base, or has a part that the released layout has no place for. '
-            'Give the right base with --base.'
-        )
+    _require_known(trained, weights)
     with _written_whole(out_dir, _size(base), overwrite) as folder:
         changes = _write_weights(weights, trained, folder)
-        if not allow_unchanged and not any(change.largest for change in changes.values()):
-            raise ValueError(
-                'Nothing differs from the base: the export would be a copy of it. Was the run trained? '
-                '(--allow-unchanged writes it anyway.)'
-            )
+        _require_changed(changes, allow_unchanged)
         _copy_other_files(base, folder, set(weights.shard_of.values()))
         (folder / 'README.md').write_text(card(report(changes)))
     return changes
+
+
+def export_adapter(
+    weights: ReleasedWeights,
+    trained: TrainedTensors,
+    out_dir: str | Path,
+    card: Callable[[str], str],
+    base_name: str,
+    overwrite: bool = False,
+    allow_unchanged: bool = False,
+) -> dict[str, Change]:
+    """Write ``out_dir`` as a PEFT adapter (:func:`write_adapter`) and return the changes by group.
+
+    Args:
+        weights: Of the base.
+        trained: What training changed.
+        out_dir, card, overwrite, allow_unchanged: As for :func:`export`.
+        base_name: The base's hub id or directory.
+
+    Raises:
+        FileExistsError, ValueError, OSError: As :func:`export`, and where there is no LoRA.
+    """
+    _require_known(trained, weights)
+    changes: dict[str, Change] = defaultdict(Change)
+    for key in sorted(trained.names()):
+        changes[_group(key)].add(weights[key], trained.apply(key, weights[key]))
+    _require_changed(changes, allow_unchanged)
+    pairs = [matrix for pair in trained.lora.values() for matrix in pair]
+    size = sum(tensor.nbytes for tensor in (*trained.replaced.values(), *pairs))
+    with _written_whole(Path(out_dir), size, overwrite) as folder:
+        write_adapter(trained, folder, base_name, weights.fingerprint())
+        (folder / 'README.md').write_text(card(report(changes)))
+    return dict(changes)
+
+
+def _require_known(trained: TrainedTensors, weights: ReleasedWeights) -> None:
+    unknown = sorted(trained.names() - set(weights.keys()))
+    if unknown:
+        raise ValueError(
+            f'{len(unknown)} trained tensors are not in {weights.base} ({", ".join(unknown[:5])}): the '
+            'checkpoint was trained on another base, or has a part that the released layout has no place '
+            'for. Give the right base with --base.'
+        )
+
+
+def _require_changed(changes: dict[str, Change], allow_unchanged: bool) -> None:
+    if not allow_unchanged and not any(change.largest for change in changes.values()):
+        raise ValueError(
+            'Nothing differs from the base: the export would be a copy of it. Was the run trained? '
+            '(--allow-unchanged writes it anyway.)'
+        )
 
 
 def _write_weights(weights: ReleasedWeights, trained: TrainedTensors, folder: Path) -> dict[str, Change]:

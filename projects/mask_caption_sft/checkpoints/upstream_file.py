@@ -4,9 +4,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from .adapter import is_adapter
 from .config import read_config
 from .key_map import key_map_of
 from .released import ReleasedWeights
+from .source import trained_source
 from .tied_embeddings import embeddings_and_head
 from .trained_tensors import released_to_upstream
 
@@ -15,17 +17,23 @@ from .trained_tensors import released_to_upstream
 TRAINERS = {'v1': True, 'v2': False}
 
 
-def upstream_state(model_dir: str | Path, trainer: str = 'v1') -> dict[str, Tensor]:
+def upstream_state(model_dir: str | Path, trainer: str = 'v1', base: str | None = None) -> dict[str, Tensor]:
     """Every tensor of a released checkpoint, named as upstream's trainer has it when it loads the file.
 
     Both trainers load with ``strict=False``: a name they do not have is silently ignored.
 
     Args:
-        model_dir: Directory in the released layout.
+        model_dir: Directory in the released layout, or of an adapter.
         trainer: A key of ``TRAINERS``. The names of ``'v2'`` are also those of a v1 without LoRA.
+        base: Of an adapter, where it does not name a directory.
     """
-    key_map, weights = key_map_of(read_config(model_dir)), ReleasedWeights(model_dir)
-    tensors = dict(weights.items())
+    tensors: dict[str, Tensor]
+    if is_adapter(model_dir):
+        source = trained_source(model_dir, base)
+        config, tensors = read_config(source.base), {name: source.read(name) for name in source.weights}
+    else:
+        config, tensors = read_config(model_dir), dict(ReleasedWeights(model_dir).items())
+    key_map = key_map_of(config)
     if key_map.backbone.is_tied:
         embeddings, head = embeddings_and_head(key_map)
         tensors[head] = tensors[embeddings]  # the trainer has the one matrix under both names

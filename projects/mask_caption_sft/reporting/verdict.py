@@ -59,8 +59,8 @@ def verdict(log: RunLog, limits: CheatLimits | None = None, named: list[str] | N
     if first and measured_how(first) != measured_how(last):
         first = {}  # the two cannot be compared
     signs = list(cheat_signs(_readings(log, first, last), limits or CheatLimits()))
-    changes = {title: _change(name, first, last) for title, name in SCORES.items()}
-    changes = {title: change for title, change in changes.items() if change is not None}
+    moves = {title: _change(name, first, last) for title, name in SCORES.items()}
+    changes = {title: change for title, change in moves.items() if change is not None}
     found = Verdict(_title(changes, signs, compared=len(log.val) > 1 and bool(first)))
     found.findings += [_score_line(title, *change) for title, change in changes.items()]
     found.findings += _control_lines(last)

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from ..checkpoints.released import ReleasedWeights, native_tensors
-from ..checkpoints.tied_embeddings import with_tied_head
-from ..checkpoints.training_file import check_fingerprint, find_base, read_checkpoint, trained_tensors
+from ..checkpoints.adapter import is_adapter
+from ..checkpoints.released import native_tensors
+from ..checkpoints.source import TrainedSource, trained_source
 from .sa2va import Sa2VA
 
 
@@ -15,22 +13,25 @@ def load_trained(path: str | Path, base: str | None = None, side: str = 'student
     """A model with what was trained merged in, as the export would write it.
 
     Args:
-        path: Directory in the released layout, or a checkpoint of ours.
-        base: See :func:`find_base`.
+        path: Directory in the released layout or of an adapter, or a checkpoint of ours.
+        base: See :func:`trained_source`.
         side: ``'student'`` or ``'teacher'``.
         kwargs: See :class:`Sa2VA`.
     """
-    if Path(path).is_dir():
+    if Path(path).is_dir() and not is_adapter(path):
         return Sa2VA(path, **kwargs)
-    checkpoint = read_checkpoint(path)
-    base = find_base(checkpoint, base)
-    model, weights = Sa2VA(base, **kwargs), ReleasedWeights(base)
-    check_fingerprint(checkpoint, base, weights.fingerprint())
-    trained = trained_tensors(checkpoint, side, 1.0, model.key_map)
-    trained = with_tied_head(trained, model.key_map, weights.keys(), str(path))
-
-    def read(name: str) -> Tensor:
-        return trained.apply(name, weights[name]) if name in trained.names() else weights[name]
-
-    model.replace_weights(native_tensors(weights.keys(), read, model.key_map, str(path)), str(path))
+    source = trained_source(path, base, side)
+    model = Sa2VA(source.base, **kwargs)
+    take_trained(model, source, str(path))
     return model
+
+
+def take_trained(model: Sa2VA, source: TrainedSource, where: str) -> None:
+    """Give a model of the base what was trained, merged into its weights; its own LoRA is left alone.
+
+    Args:
+        model: Of ``source.base``.
+        source: What was trained.
+        where: Names it in messages.
+    """
+    model.replace_weights(native_tensors(source.weights.keys(), source.read, model.key_map, where), where)

@@ -1,0 +1,18 @@
+"""Settings of the loop that can be searched, on the tiny world.
+
+python tools/search.py configs/mask_caption_sft_tiny_search.py --trials 20 --jobs 2
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+# By dotted key: a range, or choices.
+search_space = {
+    'optim_wrapper.optimizer.lr': dict(low=5e-5, high=1e-3, log=True),
+    'model.num_captions': [2, 4, 8],
+    'model.objectives.best_of_k.margin_iou': dict(low=0.0, high=0.2),
+    'model.objectives.best_of_k.weight': dict(low=0.1, high=2.0, log=True),
+    'custom_hooks.0.momentum': dict(low=0.001, high=0.05, log=True),
+}

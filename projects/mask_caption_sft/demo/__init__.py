@@ -1,0 +1,1 @@
+"""A page to look through a model: masks to captions, texts to masks, and the round trip."""
