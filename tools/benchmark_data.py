@@ -11,6 +11,7 @@ that there is something to read, packs them, and reads both. "Cold" drops the fi
 
 import _root  # noqa: F401
 import argparse
+import copy
 import json
 import multiprocessing
 import os
@@ -23,9 +24,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from PIL import Image
 
-from projects.mask_caption_sft.datasets import SA1B, OpenImages, PackedRegions, SAVPairs
+from projects.mask_caption_sft.datasets import SA1B, OpenImages, PackedRegions, SAVPairs, collate_regions
 from projects.mask_caption_sft.datasets.index.mask_filter import MaskFilter
 from projects.mask_caption_sft.datasets.index.listing import Listing
 from projects.mask_caption_sft.datasets.index.schema import SCHEMA, TablePart
@@ -38,6 +40,8 @@ from projects.mask_caption_sft.datasets.parallel import call_task, set_task
 from projects.mask_caption_sft.datasets.raw_sample import RawSample
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.ops.mask import encode_rle
+from projects.mask_caption_sft.ops.pixels import normalize_tiles
+from projects.mask_caption_sft.structures import RegionSample
 
 _MASKS_PER_IMAGE = 100
 
@@ -240,7 +244,7 @@ def benchmark_sample(repeats: int) -> None:
         for most in (4, 1):
             choose = ChooseRegions(most, min_area_ratio=0.001)
             seconds = []
-            for prepare in (decode_all, lambda sample: sample):
+            for prepare, finish in ((decode_all, as_float), (as_it_is, as_float), (as_it_is, as_it_is)):
                 start = time.process_time()
                 for seed in range(repeats):
                     np.random.seed(seed)
@@ -248,11 +252,47 @@ def benchmark_sample(repeats: int) -> None:
                     results = choose.transform({'sample': sample})
                     for transform in (SecondView(), packing):
                         results = transform.transform(results)
+                    finish(results['sample'])
                 seconds.append((time.process_time() - start) / repeats * 1000)
             print(
-                f'max_regions={most}: all masks decoded first {seconds[0]:.0f} ms, '
-                f'the chosen ones only {seconds[1]:.0f} ms'
+                f'max_regions={most}: all masks decoded first, float32 tiles {seconds[0]:.0f} ms; the chosen '
+                f'masks only {seconds[1]:.0f} ms; and tiles as bytes {seconds[2]:.0f} ms'
             )
+            hand_over(results['sample'])
+
+
+def as_it_is(sample):
+    return sample
+
+
+def as_float(sample: RegionSample) -> RegionSample:
+    """As it was when tiles were normalised before they went to the main process."""
+    for view in (sample.view1, sample.view2):
+        view.pixel_values = normalize_tiles(view.pixel_values)
+    return sample
+
+
+def hand_over(sample: RegionSample) -> None:
+    """What a batch of two samples is between a worker and the main process, and how long that takes."""
+    found = []
+    for finish in (as_it_is, as_float):
+        # Collating stores an image once; the second sample is of other images.
+        twin = copy.deepcopy(sample)
+        for view in (twin.view1, twin.view2):
+            view.image_id += ' of the second sample'
+        batch = collate_regions([finish(copy.deepcopy(sample)), finish(twin)])['batch']
+        size = sum(v.nbytes for v in vars(batch).values() if isinstance(v, torch.Tensor))
+        size += sum(mask.nbytes for mask in (*batch.masks1, *batch.masks2))
+        loader = torch.utils.data.DataLoader([batch] * 10, batch_size=None, num_workers=1)
+        start = time.perf_counter()
+        for _ in loader:
+            pass
+        found.append((size / 1e6, (time.perf_counter() - start) / 10 * 1000))
+    (size, seconds), (size32, seconds32) = found
+    print(
+        f'  a batch of two: {size:.1f} MB and {seconds:.0f} ms from process to process, as float32 '
+        f'{size32:.1f} MB and {seconds32:.0f} ms; {size / size32:.2f} of the bytes'
+    )
 
 
 def main() -> None:

@@ -4,18 +4,19 @@
 
 Images that are files keep their bytes; frames of npz pairs become JPEG (or PNG, lossless, with --frames png),
 and the loss is measured and printed. An interrupted run resumes. To train on packs:
-configs/mask_caption_sft_4b_packed.py.
+configs/mask_caption_sft_4b_packed.py. --append adds what a dataset has more than a pack, or another dataset.
 """
 
 import _root  # noqa: F401
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 from _config import add_config, read_config
 
 from projects.mask_caption_sft.datasets.mix import SHARE_KEYS
-from projects.mask_caption_sft.datasets.packs.write import write_pack
+from projects.mask_caption_sft.datasets.packs.write import names_in_pack, write_pack
 from projects.mask_caption_sft.datasets.packs.read import PackedRegions
 from projects.mask_caption_sft.datasets.packs.convert import (
     FrameEncoding,
@@ -36,6 +37,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', choices=['jpeg', 'png'], default='jpeg')
     parser.add_argument('--quality', type=int, default=FrameEncoding.quality, help='quality of JPEG frames')
     parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument(
+        '--append', action='store_true', help='add the records that the pack does not have, by name'
+    )
     return parser.parse_args()
 
 
@@ -54,7 +58,11 @@ def main() -> None:
             for key, value in sorted(declared.items())
             if key not in ('type', 'pipeline', *SHARE_KEYS)
         }
-        manifest = write_pack(args.out, range(len(dataset)), task, source, args.workers)
+        rows: Sequence[int] = range(len(dataset))
+        if args.append:
+            there = names_in_pack(args.out)
+            rows = [i for i in rows if dataset.short_id(dataset.get_data_info(i)['sample_id']) not in there]
+        manifest = write_pack(args.out, rows, task, source, args.workers, args.append)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     print(json.dumps(manifest, indent=1))

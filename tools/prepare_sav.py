@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from projects.mask_caption_sft.datasets.packs.write import write_pack
+from projects.mask_caption_sft.datasets.packs.write import names_in_pack, write_pack
 from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding
 from projects.mask_caption_sft.datasets.parallel import call_task, set_task
 from projects.mask_caption_sft.datasets.preparing.sav import PrepareVideo
@@ -48,6 +48,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quality', type=int, default=FrameEncoding.quality)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument(
+        '--append', action='store_true', help='add the videos that the pack does not have, by name'
+    )
     return parser.parse_args()
 
 
@@ -60,6 +63,12 @@ def write_pairs(out: Path, videos: list[str], task: PrepareVideo, num_workers: i
     out.mkdir(parents=True, exist_ok=True)
     write_skip_list(out / 'not_packed.jsonl', broken)
     return sum(1 for _ in out.rglob('masklet_data_*.npz'))
+
+
+def new_videos(root: Path, videos: list[str], pack: Path) -> list[str]:
+    """Videos of which a pack has no pair, and has named no fault."""
+    there = {str(parent) for name in names_in_pack(pack) for parent in (Path(name), *Path(name).parents)}
+    return [video for video in videos if str(Path(video).relative_to(root).with_suffix('')) not in there]
 
 
 def main() -> None:
@@ -83,7 +92,8 @@ def main() -> None:
     else:
         source = {'dataset': 'SA-V', 'max_side': args.max_side, **asdict(task.encoding), **asdict(options)}
         try:
-            manifest = write_pack(args.out, videos, task, source, args.workers)
+            todo = new_videos(args.videos, videos, args.out) if args.append else videos
+            manifest = write_pack(args.out, todo, task, source, args.workers, args.append)
         except ValueError as error:
             sys.exit(f'error: {error}')
         print(json.dumps(manifest, indent=1))

@@ -20,6 +20,7 @@ from ..checkpoints.stored_dtypes import stored_dtypes
 from ..checkpoints.trained_tensors import LORA_TARGETS
 from ..ops import prompts
 from ..ops.mask import resize_masks
+from ..ops.pixels import normalize_tiles
 from ..ops.precision import without_gradient
 from ..structures import (
     CaptionLogits,
@@ -326,7 +327,7 @@ class Sa2VA(nn.Module):
         """Features of I distinct images from the frozen encoders, without gradient.
 
         Args:
-            pixel_values: ``[sum(num_tiles), 3, S, S]``, ImageNet-normalised.
+            pixel_values: ``[sum(num_tiles), 3, S, S]`` uint8 RGB, or ImageNet-normalised float.
             num_tiles: I counts.
             g_pixel_values: ``[I, 3, G, G]`` in 0..255.
             segmented: Numbers of the images that SAM 2 encodes; by default all.
@@ -339,7 +340,8 @@ class Sa2VA(nn.Module):
     def encode_tiles(self, pixel_values: Tensor) -> Tensor:
         """ViT features ``[tiles, g * g, 4 C]``, CLS dropped, pixel-shuffled, before the projector."""
         mllm = self.mllm.model
-        hidden = mllm.vision_tower(pixel_values=pixel_values.to(self.mllm.dtype)).last_hidden_state[:, 1:]
+        pixels = normalize_tiles(pixel_values).to(self.mllm.dtype)
+        hidden = mllm.vision_tower(pixel_values=pixels).last_hidden_state[:, 1:]
         side = int(hidden.shape[1] ** 0.5)
         hidden = hidden.reshape(len(hidden), side, side, hidden.shape[-1])
         return mllm.pixel_shuffle(hidden, self.config['downsample_ratio']).flatten(1, 2)
