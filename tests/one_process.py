@@ -20,7 +20,7 @@ class OneProcessPool:
     def apply_async(self, function, args):
         return _Later(function, args)
 
-    def imap(self, function, tasks):
+    def imap(self, function, tasks, chunksize=1):
         return map(function, tasks)
 
     imap_unordered = imap
