@@ -1,4 +1,4 @@
-"""Files of COCO folders, mask folders and videos damaged in every way: each is named, and the rest is read."""
+"""COCO folders, mask folders and videos damaged in every way: each file is named, and the rest is read."""
 
 import json
 import shutil
