@@ -14,6 +14,7 @@ from mmengine.config import Config, DictAction
 from projects.mask_caption_sft.checkpoints.adapter import is_adapter, read_adapter
 from projects.mask_caption_sft.checkpoints.source import trained_source
 from projects.mask_caption_sft.datasets.layouts.recognise import KINDS
+from projects.mask_caption_sft.datasets.shards import Shard
 from projects.mask_caption_sft.engine.base_sizes import follow_base
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from projects.mask_caption_sft.engine.failures import in_one_line
@@ -48,6 +49,26 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--class-names', action='store_true', help='teach the names of classes as (weak) expressions'
     )
+
+
+def add_shards(parser: argparse.ArgumentParser) -> None:
+    """``--shard`` and ``--merge``."""
+    group = parser.add_argument_group('several machines or shells')
+    one = group.add_mutually_exclusive_group()
+    one.add_argument(
+        '--shard', type=read_shard, metavar='I/N', help='do part I of N; each can be started again'
+    )
+    one.add_argument(
+        '--merge', type=int, metavar='N', help='put the N parts together, or say which are missing'
+    )
+
+
+def read_shard(text: str) -> Shard:
+    """A value of ``--shard``; exits with a message."""
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
 
 
 class KeyValues(DictAction):

@@ -11,7 +11,6 @@ that there is something to read, packs them, and reads both. "Cold" drops the fi
 
 import _root  # noqa: F401
 import argparse
-import json
 import multiprocessing
 import os
 import shutil
@@ -23,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+from _benchmark_sample import benchmark_sample
 
-from projects.mask_caption_sft.datasets import SA1B, OpenImages, PackedRegions, SAVPairs
+from projects.mask_caption_sft.datasets import OpenImages, PackedRegions, SAVPairs
 from projects.mask_caption_sft.datasets.index.mask_filter import MaskFilter
 from projects.mask_caption_sft.datasets.index.listing import Listing
 from projects.mask_caption_sft.datasets.index.schema import SCHEMA, TablePart
@@ -35,9 +34,6 @@ from projects.mask_caption_sft.datasets.index.table import open_table
 from projects.mask_caption_sft.datasets.packs.write import write_pack
 from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding, PackTask, encoding_loss
 from projects.mask_caption_sft.datasets.parallel import call_task, set_task
-from projects.mask_caption_sft.datasets.raw_sample import RawSample
-from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
-from projects.mask_caption_sft.ops.mask import encode_rle
 
 _MASKS_PER_IMAGE = 100
 
@@ -204,55 +200,6 @@ def benchmark_rows(num_rows: int) -> None:
             with context.Pool(1) as pool:
                 seconds, grown = pool.apply(open_dataset, (root,))
             print(f'{who}: {seconds:.2f} s, {grown / 1e6:.2f} MB of its own for {num_rows:,} rows')
-
-
-def write_sample(folder: Path, size: tuple[int, int], num_masks: int) -> None:
-    """One image of SA-1B's size, with ellipses of SA-1B's areas: most are small."""
-    rng = np.random.default_rng(0)
-    height, width = size
-    y, x = np.mgrid[:height, :width]
-    annotations = []
-    for _ in range(num_masks):
-        area = np.exp(rng.uniform(np.log(2e-4), np.log(0.2))) * height * width
-        stretch, cx, cy = rng.uniform(0.5, 2), rng.uniform(0, width), rng.uniform(0, height)
-        radius = (area / np.pi) ** 0.5
-        mask = ((x - cx) * stretch) ** 2 + ((y - cy) / stretch) ** 2 < radius**2
-        box = [max(0, cx - radius), max(0, cy - radius), radius, radius]
-        annotations.append({'segmentation': encode_rle(mask), 'bbox': box, 'area': int(mask.sum())})
-    info = {'width': width, 'height': height, 'file_name': 'sa_1.jpg'}
-    (folder / 'sa_1.json').write_text(json.dumps({'image': info, 'annotations': annotations}))
-    noise = rng.integers(0, 255, (height // 8, width // 8, 3), np.uint8)
-    Image.fromarray(noise).resize((width, height)).save(folder / 'sa_1.jpg', quality=90)
-
-
-def decode_all(sample: RawSample) -> RawSample:
-    """As it was when masks were decoded before they were chosen."""
-    sample.view1.masks = sample.view1.masks.copy()
-    return sample
-
-
-def benchmark_sample(repeats: int) -> None:
-    """Processor time of one SA-1B sample up to the chosen masks, and through the 4B pipeline."""
-    with tempfile.TemporaryDirectory() as temporary:
-        write_sample(Path(temporary), (1500, 2250), 100)
-        dataset = SA1B(data_root=temporary)
-        packing = PackRegions(max_tiles=6, image_size=448, grid_size=16, grounding_size=1024)
-        for most in (4, 1):
-            choose = ChooseRegions(most, min_area_ratio=0.001)
-            seconds = []
-            for prepare in (decode_all, lambda sample: sample):
-                start = time.process_time()
-                for seed in range(repeats):
-                    np.random.seed(seed)
-                    sample = prepare(dataset.read_record(dataset.get_data_info(0)))
-                    results = choose.transform({'sample': sample})
-                    for transform in (SecondView(), packing):
-                        results = transform.transform(results)
-                seconds.append((time.process_time() - start) / repeats * 1000)
-            print(
-                f'max_regions={most}: all masks decoded first {seconds[0]:.0f} ms, '
-                f'the chosen ones only {seconds[1]:.0f} ms'
-            )
 
 
 def main() -> None:

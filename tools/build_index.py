@@ -10,10 +10,13 @@ import _root  # noqa: F401
 import argparse
 import sys
 
-from _config import add_config, add_data, read_config
+from _config import add_config, add_data, add_shards, chosen_names, read_config
 
 from projects.mask_caption_sft.datasets.mix import build_dataset
+from projects.mask_caption_sft.datasets.shards import Shard
 from projects.mask_caption_sft.datasets.tabled import TabledDataset
+
+PLACES = ('train_dataloader', 'val_dataloader')
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,13 +27,28 @@ def parse_args() -> argparse.Namespace:
     add_data(parser)
     parser.add_argument('--only', nargs='+', metavar='NAME', help='datasets of the config, by name')
     parser.add_argument('--workers', type=int, default=2)
+    add_shards(parser)
     return parser.parse_args()
 
 
-def build(name: str, declared: dict, num_workers: int) -> None:
-    """Make one dataset's table and say what is in it."""
+def build(name: str, declared: dict, num_workers: int, shard: Shard | None, is_merge: bool) -> None:
+    """Make one dataset's table, or a shard of it, and say what is in it.
+
+    Raises:
+        ValueError: The shards that are merged leave out parts.
+    """
     dataset = build_dataset(name, declared, lazy_init=True, pipeline=())
     dataset.check_path(dataset.data_root)
+    if shard is not None:
+        own, of_all = dataset.build_shard(shard, num_workers)
+        print(f'{name}: {own} of {of_all} parts of the table are there')
+        return
+    if is_merge and (missing := dataset.missing_parts()):
+        first = ', '.join(f'{len(names)} files from {names[0]} on' for _, names in missing[:3])
+        raise ValueError(
+            f'{len(missing)} parts of the table are missing: {first}. Run the missing shards again, or leave '
+            'out --merge to make them now.'
+        )
     table = dataset.open_table(num_workers, look_at_all=True)
     counts = f'{table.info["records"]:,} records, {table.info["masks"]:,} masks, {len(table.faults)} broken'
     print(f'{name}: {counts}, in {table.folder}')
@@ -42,15 +60,17 @@ def main() -> None:
     args = parse_args()
     config = read_config(args)
     missing = 0
-    for place in ('train_dataloader', 'val_dataloader'):
+    loaders = [loader for place in PLACES if (loader := config.get(place))]
+    chosen = chosen_names(args.only, [name for loader in loaders for name in loader.dataset.datasets])
+    for place in PLACES:
         loader = config.get(place)
         for name, declared in (loader.dataset.datasets if loader else {}).items():
-            if declared is None or (args.only and name not in args.only):
+            if declared is None or name not in chosen:
                 continue
             if not issubclass(declared['type'], TabledDataset):
                 continue
             try:
-                build(name, declared, args.workers)
+                build(name, declared, args.workers, args.shard, args.merge is not None)
             except (OSError, ValueError) as error:
                 print(f'error: {name}: {error} ({place}.dataset.datasets.{name})', file=sys.stderr)
                 missing += 1

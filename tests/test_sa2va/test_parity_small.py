@@ -14,6 +14,7 @@ from PIL import Image
 
 from projects.mask_caption_sft.datasets.tiling import grounding_pixels, tile_image
 from projects.mask_caption_sft.loop.predict import upsample_mask
+from projects.mask_caption_sft.ops.pixels import normalize_tiles
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
 from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
@@ -36,7 +37,7 @@ def model():
 def features(model, record):
     image = Image.fromarray(record['image'])
     tiles = tile_image(image, 448, 12)
-    assert np.array_equal(tiles[:, :, ::8, ::8].numpy(), record['pixels_s8'])
+    assert np.array_equal(normalize_tiles(tiles)[:, :, ::8, ::8].numpy(), record['pixels_s8'])
     return model.encode_images(tiles, [len(tiles)], grounding_pixels(image, 1024)[None])
 
 

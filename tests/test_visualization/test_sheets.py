@@ -12,6 +12,13 @@ def strip(height: int, shade: int = 255) -> Image.Image:
     return Image.new('RGB', (100, height), (shade, shade, shade))
 
 
+def sample_of_bytes(expressions):
+    sample = miniature_sample('a', expressions)
+    for view in (sample.view1, sample.view2):
+        view.pixel_values = view.pixel_values.mul(255).byte()
+    return sample
+
+
 def test_strips_of_any_heights_go_on_as_many_sheets_as_are_needed_and_none_is_lost():
     strips = [strip(height, shade) for shade, height in enumerate((300, 900, 200, 200, 1500, 100, 50), 1)]
     sheets = list(contact_sheets(strips, max_height=1200))
@@ -27,7 +34,7 @@ def test_strips_of_one_sheet_do_not_cover_each_other():
 
 
 def test_of_an_image_with_many_regions_the_first_are_drawn():
-    heights = [sample_strip(miniature_sample('a', ['text'] * n), side=56).height for n in (1, MAX_ROWS, 7)]
+    heights = [sample_strip(sample_of_bytes(['text'] * n), side=56).height for n in (1, MAX_ROWS, 7)]
     assert heights == [74, MAX_ROWS * 74, MAX_ROWS * 74]
-    few, many = (sample_strip(miniature_sample('a', [None] * n), side=112) for n in (MAX_ROWS, 7))
+    few, many = (sample_strip(sample_of_bytes([None] * n), side=112) for n in (MAX_ROWS, 7))
     assert np.asarray(few).tobytes() != np.asarray(many).tobytes()  # "and 1 regions more"

@@ -180,7 +180,7 @@ def random_batch(
     shape = (sum(tiles), 3, sizes.image_size, sizes.image_size)
     names = [f'image{image}' for image in owner]
     return RegionBatch(
-        pixel_values=torch.randn(shape, generator=generator),
+        pixel_values=torch.randint(0, 256, shape, generator=generator).byte(),
         num_tiles=tiles,
         g_pixel_values=torch.randint(0, 256, (len(tiles), 3, side, side), generator=generator).byte(),
         image_ids=[f'image{i // 2}#{i % 2 + 1}' for i in range(len(tiles))],

@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..ops.pixels import normalize_tiles
 from ..ops.unwrapped import unwrapped
 
 PLACES = ('loss', 'gradient', 'input', 'weight')
@@ -42,7 +43,9 @@ class NaNHook(Hook):
         elif self.place == 'gradient':
             self._undo.append(weight.register_hook(lambda gradient: gradient * torch.nan).remove)
         elif self.place == 'input':
-            data_batch['batch'].pixel_values.view(-1)[0] = torch.nan
+            batch = data_batch['batch']
+            batch.pixel_values = normalize_tiles(batch.pixel_values)  # bytes cannot be NaN
+            batch.pixel_values.view(-1)[0] = torch.nan
         else:
             weight.data.view(-1)[0] = torch.nan
 

@@ -31,7 +31,7 @@ RECORD_ERRORS = (
 
 
 #: Errors of a failing disk or network mount; a damaged file raises others.
-_DISK_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EREMOTEIO}
+DISK_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EREMOTEIO}
 _RETRY_SECONDS = 0.5
 _NUM_HASHED = 10_000
 
@@ -192,7 +192,7 @@ class RegionDataset(BaseDataset):
             try:
                 return self.read_record(record)
             except OSError as error:
-                if error.errno not in _DISK_ERRORS:
+                if error.errno not in DISK_ERRORS:
                     raise
                 print_log(f'{record["sample_id"]}: {error}; trying again', 'current', logging.WARNING)
                 time.sleep(_RETRY_SECONDS)

@@ -49,11 +49,11 @@ def _per_region(samples: Sequence[RegionSample], values: list[int]) -> Tensor:
 
 def _empty_batch(skipped: list[BrokenRecord]) -> RegionBatch:
     none = torch.zeros(0, dtype=torch.long)
-    pixels = torch.zeros(0, 3, 1, 1)
+    pixels = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
     return RegionBatch(
         pixel_values=pixels,
         num_tiles=[],
-        g_pixel_values=pixels.byte(),
+        g_pixel_values=pixels.clone(),
         image_ids=[],
         image_index1=none,
         image_index2=none.clone(),

@@ -2,9 +2,33 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from ..ops.mask import encode_rle
+
+
+@dataclass(frozen=True)
+class RLEMask:
+    """Decodes a compressed COCO RLE.
+
+    Attributes:
+        checked: Gives the RLE, or raises.
+    """
+
+    checked: Callable[[], dict[str, Any]]
+
+    def __call__(self) -> np.ndarray:
+        return coco_mask.decode(self.checked()).astype(bool)
+
+    def rle(self) -> dict[str, Any]:
+        """With ``counts`` as str, for JSON."""
+        rle = self.checked()
+        counts, size = rle['counts'], [int(side) for side in rle['size']]
+        return {'size': size, 'counts': counts if isinstance(counts, str) else counts.decode('ascii')}
 
 
 class LazyMasks:
@@ -24,7 +48,7 @@ class LazyMasks:
     def from_rles(cls, rles: Sequence[dict]) -> 'LazyMasks':
         """From compressed RLEs that have been checked (:func:`ops.mask.to_rle`), of one size."""
         areas = coco_mask.area(list(rles)) / (rles[0]['size'][0] * rles[0]['size'][1]) if rles else None
-        return cls([lambda rle=rle: coco_mask.decode(rle).astype(bool) for rle in rles], areas)
+        return cls([RLEMask(partial(dict, rle)) for rle in rles], areas)
 
     def area(self, row: int) -> float:
         """Share of the image that a mask covers; decodes it if that is not known."""
@@ -37,6 +61,11 @@ class LazyMasks:
         if row not in self._decoded:
             self._decoded[row] = self.decoders[row]()
         return self._decoded[row]
+
+    def rle(self, row: int) -> dict[str, Any]:
+        """One mask as COCO RLE with ``counts`` as str; one that came as an RLE is that, and not decoded."""
+        decoder = self.decoders[row]
+        return decoder.rle() if isinstance(decoder, RLEMask) else encode_rle(self.decode(row))
 
     def keep(self, rows: Sequence[int]) -> 'LazyMasks':
         """Some of the masks."""
@@ -72,6 +101,11 @@ class RawView:
     @masks.setter
     def masks(self, masks: np.ndarray | LazyMasks) -> None:
         self._masks = masks
+
+    def rle(self, row: int) -> dict[str, Any]:
+        """One mask as COCO RLE, see :meth:`LazyMasks.rle`."""
+        masks = self._masks
+        return masks.rle(row) if isinstance(masks, LazyMasks) else encode_rle(masks[row])
 
     def known_areas(self) -> np.ndarray:
         """``[N]`` shares of the image that the masks cover; NaN where a mask would have to be decoded."""

@@ -9,21 +9,27 @@ SKIP_LIST = 'skip_list.jsonl'
 
 
 def read_skip_list(path: str | Path) -> set[str]:
-    """Ids in a skip-list: one JSON object with ``sample_id`` and ``reason`` per line.
+    """Ids in a skip-list, see :func:`read_skip_list_reasons`."""
+    return {sample_id for sample_id, _ in read_skip_list_reasons(path)}
+
+
+def read_skip_list_reasons(path: str | Path) -> list[tuple[str, str]]:
+    """``(sample_id, reason)`` of a skip-list: one JSON object with both per line; the reason may be missing.
 
     Raises:
         ValueError: A line is anything else; the message names it.
     """
-    ids = set()
+    pairs = []
     for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
         try:
-            ids.add(json.loads(line)['sample_id'])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            entry = json.loads(line)
+            pairs.append((entry['sample_id'], entry.get('reason', '')))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f'{path}, line {number} is not an object with sample_id. Write the list again with '
                 'tools/verify_datasets.py.'
             ) from error
-    return ids
+    return pairs
 
 
 def write_skip_list(path: str | Path, broken: Iterable[tuple[str, str]]) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 from mmengine.logging import print_log
 
 from .base import RegionDataset
+from .index.build import build_parts, missing_parts, part_tasks
 from .index.held_out import held_out
 from .index.mask_filter import MaskFilter
-from .index.place import candidates
+from .index.place import candidates, writable
 from .index.selection import Selection
 from .index.source import TableSource
 from .index.table import MaskTable, open_table
 from .raw_sample import RawSample
+from .shards import Shard
 
 _NUM_NAMED_FAULTS = 5
 PARTS = ('all', 'train', 'val')
@@ -85,6 +87,22 @@ class TabledDataset(RegionDataset):
             f'{self.name!r}.'
         )
         return open_table(source, self._folders(source), self.index_timeout, mend, num_workers, look_at_all)
+
+    def build_shard(self, shard: Shard, num_workers: int | None = None) -> tuple[int, int]:
+        """Write this shard's parts of the table, for a later :meth:`open_table`.
+
+        Returns their number, and that of all. Nothing is locked: other shards may write at the same time.
+        """
+        source = self.table_source()
+        folder, tasks = writable(self._folders(source)), part_tasks(source)
+        own = tasks[shard.number - 1 :: shard.count]
+        build_parts(source, folder, own, num_workers)
+        return len(own), len(tasks)
+
+    def missing_parts(self) -> list[tuple[str, list[str]]]:
+        """Parts of the table that no shard has written: name, and the files that it is read from."""
+        source = self.table_source()
+        return missing_parts(writable(self._folders(source)), part_tasks(source))
 
     def _folders(self, source: TableSource):
         return candidates(self.data_root, self.index_dir, source.table_name())

@@ -5,8 +5,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 def tile_grid(width: int, height: int, tile_size: int, max_tiles: int) -> tuple[int, int]:
     """Columns and rows of tiles whose aspect ratio is closest to the image's.
@@ -32,7 +30,7 @@ def tile_grid(width: int, height: int, tile_size: int, max_tiles: int) -> tuple[
 
 
 def tile_image(image: Image.Image, tile_size: int, max_tiles: int) -> Tensor:
-    """ImageNet-normalised tiles ``[tiles, 3, S, S]``; if there are several, the thumbnail follows them.
+    """Tiles ``[tiles, 3, S, S]`` uint8; if there are several, the thumbnail follows them.
 
     Args:
         image: RGB.
@@ -49,8 +47,7 @@ def tile_image(image: Image.Image, tile_size: int, max_tiles: int) -> Tensor:
     if len(tiles) > 1:
         tiles.append(image.resize((tile_size, tile_size), Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(np.stack([np.asarray(tile) for tile in tiles]))
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+    return pixels.permute(0, 3, 1, 2).contiguous()
 
 
 def grounding_pixels(image: Image.Image, size: int) -> Tensor:

@@ -98,7 +98,7 @@ def batch_of(workload: Workload, student: Sa2VA, mode: FakeTensorMode, speaks: b
     masks[:, : side // 8, : side // 8] = True
     tiles = workload.num_tiles * num_images
     with mode:
-        pixels = torch.zeros(tiles, 3, sizes.image_size, sizes.image_size)
+        pixels = torch.zeros(tiles, 3, sizes.image_size, sizes.image_size, dtype=torch.uint8)
         grounding = torch.zeros(num_images, 3, sizes.grounding_size, sizes.grounding_size, dtype=torch.uint8)
     names = [f'region{row}' for row in range(num_regions)]
     return RegionBatch(

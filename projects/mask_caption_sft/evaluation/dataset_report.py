@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..datasets.base import RECORD_ERRORS, RegionDataset
 from ..datasets.formats.channel_order import mostly_swapped, swap_evidence
 from ..datasets.parallel import call_task, set_task
+from .light_outliers import LightOutliers
 
 #: Phrase in a reason -> kind of fault; the first match counts.
 FAULTS = {
@@ -57,6 +58,9 @@ class RecordFacts:
         dropped: Why masks were left out of a record whose other masks could be read.
         out_of_bounds: Polygons with a point outside the image.
         content: Hash of the pixels and masks.
+        images: Name of each view's image file, without folders.
+        brightness: Mean of each view's pixels, in [0, 1].
+        saturation: Mean difference of each view's largest and smallest channel, in [0, 1]; 0 is grey.
         swap: Evidence for swapped channels, see :func:`swap_evidence`, if the format leaves
             their order open; None if the image gives no answer.
     """
@@ -70,6 +74,9 @@ class RecordFacts:
     dropped: list[str] = field(default_factory=list)
     out_of_bounds: int = 0
     content: str = ''
+    images: list[str] = field(default_factory=list)
+    brightness: list[float] = field(default_factory=list)
+    saturation: list[float] = field(default_factory=list)
     swap: float | None = None
 
 
@@ -95,6 +102,10 @@ class InspectRecord:
         empty = np.zeros(len(sample.expressions), bool)
         for view in sample.views:
             facts.sizes.append((view.image.shape[0], view.image.shape[1]))
+            facts.images.append(view.image_id.rpartition('/')[2])
+            facts.brightness.append(round(float(view.image.mean()) / 255, 4))
+            spread = view.image.max(-1).astype(np.int16) - view.image.min(-1)
+            facts.saturation.append(round(float(spread.mean()) / 255, 4))
             area = view.masks.mean(axis=(1, 2))
             facts.areas += area.tolist()
             empty |= area == 0
@@ -169,6 +180,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
     copies: dict[str, list[str]] = defaultdict(list)
     swaps: list[float] = []
     dropped: list[tuple[str, str]] = []
+    light = LightOutliers()
     for facts in records:
         read += 1
         if facts.fault is not None:
@@ -183,6 +195,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
             empty + facts.num_empty,
             outside + facts.out_of_bounds,
         )
+        light.add(facts.sample_id, facts.brightness, facts.saturation)
         copies[facts.content].append(facts.sample_id)
         swaps += [] if facts.swap is None else [facts.swap]
     return {
@@ -193,6 +206,7 @@ def summarize(records: Iterable[RecordFacts], total: int) -> dict[str, Any]:
         'sizes': dict(sizes.most_common(5)), 'area_ratio_0_5_50_95_100': areas.at([0, 0.05, 0.5, 0.95, 1]),
         'duplicates': [ids for ids in copies.values() if len(ids) > 1],
         'masks_left_out': dropped,
+        'light': light.summary(),
         'channels_look_swapped': mostly_swapped(swaps),
     }  # fmt: skip
 
@@ -216,6 +230,10 @@ def report_table(summaries: dict[str, dict[str, Any]]) -> str:
         lines += [f'    {sample_id}: {reason}' for sample_id, reason in summary['broken_records'][:20]]
         more = len(summary['broken_records']) - 20
         lines += [f'    and {more} more, see the JSON'] if more > 0 else []
+        light = summary['light']
+        if light['black'] or light['white']:
+            named = ', '.join(light['named'][:5])
+            lines.append(f'  black images: {light["black"]}, white images: {light["white"]} ({named})')
         left_out = summary['masks_left_out']
         if left_out:
             lines.append(f'  masks left out of records whose others are read: {len(left_out)}')

@@ -22,6 +22,7 @@ from ..checkpoints.stored_dtypes import stored_dtypes
 from ..checkpoints.tokenizer import load_tokenizer
 from ..ops import prompts
 from ..ops.mask import resize_masks
+from ..ops.pixels import normalize_tiles
 from ..ops.precision import without_gradient
 from ..structures import (
     CaptionLogits,
@@ -344,7 +345,7 @@ class Sa2VA(nn.Module):
         """Features of I distinct images from the frozen encoders, without gradient.
 
         Args:
-            pixel_values: ``[sum(num_tiles), 3, S, S]``, ImageNet-normalised.
+            pixel_values: ``[sum(num_tiles), 3, S, S]`` uint8 RGB, or ImageNet-normalised float.
             num_tiles: I counts.
             g_pixel_values: ``[I, 3, G, G]`` in 0..255.
             segmented: Numbers of the images that SAM 2 encodes; by default all.
@@ -356,7 +357,7 @@ class Sa2VA(nn.Module):
 
     def encode_tiles(self, pixel_values: Tensor) -> Tensor:
         """Features ``[tiles, g * g, C]`` of the vision encoder, before the projector."""
-        return self.backbone.encode(self.mllm, pixel_values)
+        return self.backbone.encode(self.mllm, normalize_tiles(pixel_values))
 
     def encode_grounding(self, g_pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """SAM 2's FPN levels, see :class:`ImageFeatures`."""

@@ -13,7 +13,8 @@ class RegionBatch:
     """R regions over I distinct images; images are stored once.
 
     Attributes:
-        pixel_values: ``[sum(num_tiles), 3, S, S]`` float, the tiles of all images.
+        pixel_values: ``[sum(num_tiles), 3, S, S]`` uint8 RGB, the tiles of all images; float ones
+            count as ImageNet-normalised.
         num_tiles: I counts; image i owns the i-th run of ``pixel_values``.
         g_pixel_values: ``[I, 3, G, G]`` uint8 RGB.
         image_ids: Names of the I images.

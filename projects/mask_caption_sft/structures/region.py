@@ -14,8 +14,8 @@ class View:
     Attributes:
         image_id: Names the pixels. Two views with the same ``image_id`` in one
             batch are the same image and are encoded once.
-        pixel_values: ``[tiles, 3, S, S]`` float, ImageNet-normalised tiles for
-            the MLLM; the thumbnail is the last (S = 448 for Sa2VA-4B).
+        pixel_values: ``[tiles, 3, S, S]`` uint8 RGB, tiles for the MLLM, which
+            normalises them itself; the thumbnail is the last (S = 448 for Sa2VA-4B).
         g_pixel_values: ``[3, G, G]`` uint8 RGB in 0..255 for the grounding
             encoder, which normalises it itself (G = 1024).
         visual_prompts: ``[N, g, g]`` bool, each mask on the grid of image

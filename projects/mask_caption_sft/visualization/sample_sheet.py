@@ -1,11 +1,9 @@
 """Draws what the model gets of a training sample, after all transforms and nothing else."""
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..datasets.tiling import IMAGENET_MEAN, IMAGENET_STD
 from ..structures import RegionSample, View
 from .outlines import CASING, TRUE
 from .region_picture import overlay, resized
@@ -48,10 +46,8 @@ def sample_strip(sample: RegionSample, side: int = 224) -> Image.Image:
 
 
 def _thumbnail(view: View, row: int, side: int) -> Image.Image:
-    """The last tile, its normalization undone, with a frame around every marked cell."""
-    mean, std = torch.tensor(IMAGENET_MEAN)[:, None, None], torch.tensor(IMAGENET_STD)[:, None, None]
-    pixels = ((view.pixel_values[-1] * std + mean).clamp(0, 1) * 255).byte()
-    picture = _image(pixels).resize((side, side))
+    """The last tile, with a frame around every marked cell."""
+    picture = _image(view.pixel_values[-1]).resize((side, side))
     canvas = ImageDraw.Draw(picture)
     grid = view.visual_prompts[row]
     cell = side / grid.shape[0]

@@ -1,7 +1,6 @@
-"""COCO files, mask folders and videos: what they give, and what damage costs."""
+"""COCO files, mask folders and videos: what they give."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -12,15 +11,11 @@ from projects.mask_caption_sft.datasets.formats.coco_table import class_text
 from projects.mask_caption_sft.datasets.formats.mask_files import read_labels
 from projects.mask_caption_sft.datasets.formats.mask_pairs import pair_files
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
-from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
+from projects.mask_caption_sft.structures import RegionSample
 from tests.own_data import (
-    HEIGHT,
-    WIDTH,
-    write_coco,
     write_image,
     write_indexed,
     write_mask,
-    write_mask_folder,
     write_videos,
 )
 
@@ -263,74 +258,3 @@ def test_a_video_with_one_annotated_frame_is_no_video(tmp_path):
         MaskVideo(str(tmp_path))
     with pytest.raises(ValueError, match=r'frame_distance=\(3, 2\) is not'):
         MaskVideo(str(tmp_path), frame_distance=(3, 2))
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def zero_bytes(path):
-    path.write_bytes(b'')
-
-
-def other_size(path):
-    with Image.open(path) as image:
-        changed = image.resize((WIDTH // 2, HEIGHT), Image.Resampling.NEAREST)
-    changed.save(path)
-
-
-def remove(path):
-    path.unlink()
-
-
-def of_annotation(**changes):
-    def damage(path):
-        content = json.loads(path.read_text())
-        content['annotations'][0].update(changes)
-        path.write_text(json.dumps(content))
-
-    return damage
-
-
-FILES = [truncate, zero_bytes, other_size]
-ANNOTATIONS = [
-    of_annotation(segmentation={'size': [7, 9], 'counts': [63]}), of_annotation(segmentation={'counts': 'x'}),
-    of_annotation(segmentation=[[1, 2, 3, 4, 5, float('nan')]]), of_annotation(segmentation=None),
-    of_annotation(segmentation=7), of_annotation(image_id=999),
-]  # fmt: skip
-
-
-@pytest.fixture(scope='module')
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp('own')
-    write_coco(root / 'coco', 3)
-    write_mask_folder(root / 'masks', 3)
-    write_videos(root / 'video', 1, 4)
-    return root
-
-
-CASES = [
-    *[(COCOInstances, 'coco', {'ann_file': 'instances.json'}, 'images/*.jpg', d) for d in (*FILES, remove)],
-    *[(COCOInstances, 'coco', {'ann_file': 'instances.json'}, '*.json', d) for d in ANNOTATIONS],
-    *[
-        (MaskFolder, 'masks', dict(image_dir='images', mask_dir='masks'), 'images/*.jpg', d)
-        for d in (*FILES, remove)
-    ],
-    *[(MaskFolder, 'masks', dict(image_dir='images', mask_dir='masks'), 'masks/*.png', d) for d in FILES],
-    *[(MaskVideo, 'video', dict(frame_distance=(1, 3)), 'JPEG*/**/*.jpg', d) for d in FILES],
-    *[(MaskVideo, 'video', dict(frame_distance=(1, 3)), 'Anno*/**/*.png', d) for d in FILES],
-]
-
-
-@pytest.mark.parametrize(('kind', 'name', 'options', 'pattern', 'damage'), CASES)
-def test_damage_is_named_and_the_rest_is_read(folders, tmp_path, kind, name, options, pattern, damage):
-    root = shutil.copytree(folders / name, tmp_path / name)
-    damaged = sorted(root.glob(pattern))[0]
-    damage(damaged)
-    dataset = kind(str(root), pipeline=PIPELINE, **options)
-    samples = [dataset[i] for i in range(len(dataset))]
-    broken = [sample for sample in samples if isinstance(sample, BrokenRecord)]
-    stem = damaged.stem if damaged.suffix != '.json' else 'annotation 0'
-    assert broken
-    assert all(stem in sample.sample_id + sample.reason for sample in broken)
-    assert sum(isinstance(sample, RegionSample) for sample in samples) >= 2

@@ -1,6 +1,9 @@
 """Frames and masks of a prepared pair belong together: videos of a square that moves as told."""
 
+import importlib
 import json
+import multiprocessing
+import sys
 from pathlib import Path
 
 import cv2
@@ -20,6 +23,7 @@ from projects.mask_caption_sft.datasets.preparing.sav_video import (
     read_masklets,
 )
 from projects.mask_caption_sft.ops.mask import encode_rle
+from tests.one_process import OneProcessPool
 
 HEIGHT, WIDTH, SIDE = 96, 160, 20
 
@@ -209,3 +213,50 @@ def test_the_real_annotations_give_pairs(shared_dir):
     assert 5 <= len(pairs) <= 10
     assert {pair.masklet for pair in pairs} <= set(range(5))
     assert all(8 <= 4 * abs(pair.first - pair.second) <= 96 for pair in pairs)
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """The tool, in this process, on three videos: ``tool('out', '--format', 'npz')``."""
+    monkeypatch.setattr(multiprocessing, 'Pool', OneProcessPool)
+    for number in range(3):
+        write_video(tmp_path / 'videos', f'sav_{number:06d}')
+
+    def call(out, *args):
+        given = ['--videos', str(tmp_path / 'videos'), '--out', str(tmp_path / out), *args]
+        monkeypatch.setattr(sys, 'argv', ['prepare_sav.py', *given])
+        importlib.import_module('prepare_sav').main()
+        return tmp_path / out
+
+    return call
+
+
+@pytest.mark.parametrize('kind', ['lmdb', 'npz'])
+def test_shards_of_videos_make_what_one_machine_makes(tool, kind):
+    whole = tool('whole', '--format', kind)
+    out = tool('out', '--format', kind, '--shard', '2/2')
+    with pytest.raises(SystemExit) as stopped:
+        tool('out', '--format', kind, '--merge', '2')
+    assert '1 of 2 shards are missing or not finished: 1/2' in stopped.value.code
+    tool('out', '--format', kind, '--shard', '1/2')
+    tool('out', '--format', kind, '--merge', '2')
+    assert (out / 'not_packed.jsonl').read_text() == (whole / 'not_packed.jsonl').read_text()
+    if kind == 'lmdb':
+        manifests = [json.loads((folder / 'manifest.json').read_text()) for folder in (whole, out)]
+        assert manifests[0]['checksum'] == manifests[1]['checksum']
+    else:
+        found = [{path.name for path in folder.rglob('*.npz')} for folder in (whole, out)]
+        assert found[0] == found[1] != set()
+
+
+def test_new_videos_are_added_to_a_pack(tool, tmp_path):
+    out = tool('out')
+    before = len(PackedRegions(data_root=str(out)))
+    write_video(tmp_path / 'videos', 'sav_000009')
+    tool('out', '--append')
+    packed = PackedRegions(data_root=str(out))
+    videos = [packed.get_data_info(i)['sample_id'].split('/')[0] for i in range(len(packed))]
+    assert set(videos[:before]) == {f'sav_{number:06d}' for number in range(3)}
+    assert set(videos[before:]) == {'sav_000009'}
+    with pytest.raises(SystemExit, match='--append adds to a whole pack'):
+        tool('out', '--append', '--shard', '1/2')

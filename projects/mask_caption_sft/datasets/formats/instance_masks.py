@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...ops.mask import decode_segmentation
+from ...ops.mask import to_rle
 from ..base import read_image
 from ..index.mask_filter import MaskFilter
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..raw_sample import LazyMasks, RawSample, RawView, RLEMask
 from ..tabled import TabledDataset
 
 
@@ -57,7 +57,7 @@ class InstanceMasks(TabledDataset):
                 f'{path.name} of {size[1]} x {size[0]} does not match its masks of {row["width"]} x '
                 f'{row["height"]}'
             )
-        decoders = [partial(_decode, row['mask'][i], size) for i in chosen]
+        decoders = [RLEMask(partial(_checked, row['mask'][i], size)) for i in chosen]
         areas = np.array([row['area_ratio'][i] for i in chosen])
         return RawView(str(path), image, LazyMasks(decoders, areas))
 
@@ -67,8 +67,8 @@ class InstanceMasks(TabledDataset):
         return [name[0] if name and self.class_name_as_expression else None for name in names]
 
 
-def _decode(text: str, size: tuple[int, int]) -> np.ndarray:
-    return decode_segmentation(json.loads(text), *size)
+def _checked(text: str, size: tuple[int, int]) -> dict[str, Any]:
+    return to_rle(json.loads(text), *size)
 
 
 def mask_columns(rle: dict[str, Any], box: list[float]) -> dict[str, Any]:

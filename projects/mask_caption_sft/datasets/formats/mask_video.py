@@ -1,12 +1,16 @@
 """Videos with frame-wise masks."""
 
+import logging
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+from mmengine.logging import print_log
 
 from ...structures import UnusableRecordError
+from ..base import DISK_ERRORS, RECORD_ERRORS
 from ..raw_sample import RawSample
 from .mask_folder import MaskFolder
 
@@ -70,15 +74,26 @@ class MaskVideo(MaskFolder):
         return records
 
     def read_masks(self, record: dict) -> RawSample:
-        position, rows = self._draw_second(record)
-        other = self.selection[position]
-        label_to_row = {label: row for row, label in enumerate(other['label'])}
-        rows2 = [label_to_row[record['label'][row]] for row in rows]
-        first, second = self.read_view(record, rows), self.read_view(other, rows2)
-        return RawSample(self.name, record['sample_id'], first, second, self.texts(record, rows))
+        for position, rows in self._seconds(record):
+            other = self.selection[position]
+            label_to_row = {label: row for row, label in enumerate(other['label'])}
+            try:
+                second = self.read_view(other, [label_to_row[record['label'][row]] for row in rows])
+            except RECORD_ERRORS as error:
+                if getattr(error, 'errno', None) in DISK_ERRORS:
+                    raise
+                # It is a broken record of its own, and this one is not.
+                print_log(f'{other["record"]} is not paired: {error}', 'current', logging.WARNING)
+                continue
+            first = self.read_view(record, rows)
+            return RawSample(self.name, record['sample_id'], first, second, self.texts(record, rows))
+        least, most = self.frame_distance
+        raise UnusableRecordError(
+            f'no annotated frame {least} to {most} away shows an object of this one (frame_distance)'
+        )
 
-    def _draw_second(self, record: dict) -> tuple[int, list[int]]:
-        """Another frame, by its position in the selection, and the masks of this one that are seen in it."""
+    def _seconds(self, record: dict) -> Iterator[tuple[int, list[int]]]:
+        """Other frames at random, by position in the selection, and the masks of this one seen there."""
         video = int(np.searchsorted(self.starts, record['position'], side='right')) - 1
         start, end = self.starts[video : video + 2].tolist()
         distance = np.abs(self.numbers[start:end] - self.numbers[record['position']])
@@ -89,10 +104,7 @@ class MaskVideo(MaskFolder):
             seen = set(self.selection[start + offset]['label'])
             rows = [row for row, label in enumerate(record['label']) if label in seen]
             if rows:
-                return start + offset, rows
-        raise UnusableRecordError(
-            f'no annotated frame {least} to {most} away shows an object of this one (frame_distance)'
-        )
+                yield start + offset, rows
 
 
 def frame_numbers(names: list[str]) -> np.ndarray:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..parallel import call_task, set_task
+from .listing import Listing
 from .place import PARTS, TABLE
 from .schema import FORMAT_VERSION, TablePart
 from .selection import record_starts
@@ -36,14 +37,9 @@ def build_table(source: TableSource, folder: str | Path, num_workers: int | None
     """
     folder = Path(folder)
     parts = folder / PARTS
-    parts.mkdir(parents=True, exist_ok=True)
     listing = source.list_files()
-    tasks = {}
-    for rows in source.tasks(listing):
-        files = listing.rows(rows)
-        tasks[f'{source.task_key(files)}.parquet'] = files.names
-    todo = [(name, names) for name, names in tasks.items() if not is_whole(parts / name)]
-    _run(partial(_write_part, source, str(parts)), todo, num_workers, f'{source.KIND}: {source.root}')
+    tasks = _tasks(source, listing)
+    build_parts(source, folder, list(tasks.items()), num_workers)
     facts = [json.loads(pq.read_schema(parts / name).metadata[b'facts']) for name in tasks]
     info = {
         'version': FORMAT_VERSION,
@@ -61,6 +57,34 @@ def build_table(source: TableSource, folder: str | Path, num_workers: int | None
     for path in parts.iterdir():
         if path.name not in tasks:
             path.unlink(missing_ok=True)
+
+
+def part_tasks(source: TableSource) -> list[tuple[str, list[str]]]:
+    """The parts of a table, by name, and the files that each is read from."""
+    return list(_tasks(source, source.list_files()).items())
+
+
+def _tasks(source: TableSource, listing: Listing) -> dict[str, list[str]]:
+    tasks = {}
+    for rows in source.tasks(listing):
+        files = listing.rows(rows)
+        tasks[f'{source.task_key(files)}.parquet'] = files.names
+    return tasks
+
+
+def build_parts(
+    source: TableSource, folder: Path, tasks: list[tuple[str, list[str]]], num_workers: int | None = None
+) -> None:
+    """Write those of some parts that are not there; several processes may write different ones."""
+    parts = folder / PARTS
+    parts.mkdir(parents=True, exist_ok=True)
+    todo = missing_parts(folder, tasks)
+    _run(partial(_write_part, source, str(parts)), todo, num_workers, f'{source.KIND}: {source.root}')
+
+
+def missing_parts(folder: Path, tasks: list[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+    """Those parts that are not there, or were not written to their end."""
+    return [(name, names) for name, names in tasks if not is_whole(folder / PARTS / name)]
 
 
 def is_whole(path: Path) -> bool:

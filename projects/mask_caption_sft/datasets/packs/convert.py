@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...ops.mask import encode_rle
 from ..base import RECORD_ERRORS, RegionDataset
 from ..mix import build_dataset
 from ..raw_sample import RawSample, RawView
@@ -74,28 +73,35 @@ class PackTask:
 
 
 def pack_sample(sample: RawSample, sample_id: str, encoding: FrameEncoding) -> PackedRecord:
-    """What a dataset has read, as packed; regions with the same mask become one with several texts."""
-    views = [sample.view1] if sample.view2 is None else [sample.view1, sample.view2]
+    """What a dataset has read, as packed; regions with the same mask become one with several texts.
+
+    A mask that was read as an RLE is stored as that RLE.
+    """
+    views = sample.views
+    rles = [[view.rle(row) for row in range(len(sample.expressions))] for view in views]
     rows: list[int] = []
     texts: list[list[str]] = []
     absent = sample.is_absent()
     for row, expression in enumerate(sample.expressions):
         is_new = not rows or absent[row] != absent[rows[-1]]
-        if is_new or any(not np.array_equal(view.masks[row], view.masks[rows[-1]]) for view in views):
+        if is_new or any(of_view[row] != of_view[rows[-1]] for of_view in rles):
             rows.append(row)
             texts.append([])
         if expression is not None:
             texts[-1].append(expression)
-    packed = [_pack_view(view, rows, encoding, f'{sample_id}#{i}') for i, view in enumerate(views, start=1)]
+    packed = [
+        _pack_view(view, [of_view[row] for row in rows], encoding, f'{sample_id}#{i}')
+        for i, (view, of_view) in enumerate(zip(views, rles), start=1)
+    ]
     return PackedRecord(sample_id, packed, texts, absent=absent[rows].tolist() if absent.any() else [])
 
 
-def _pack_view(view: RawView, rows: list[int], encoding: FrameEncoding, image_id: str) -> PackedView:
+def _pack_view(view: RawView, rles: list[dict], encoding: FrameEncoding, image_id: str) -> PackedView:
     path = Path(view.image_id)
     is_file = path.suffix.lower() in _ENCODED and path.is_file()
     encoded = path.read_bytes() if is_file else encoding.encode(view.image)
     height, width = view.image.shape[:2]
-    return PackedView(image_id, encoded, (height, width), [encode_rle(view.masks[row]) for row in rows])
+    return PackedView(image_id, encoded, (height, width), rles)
 
 
 def encoding_loss(dataset: RegionDataset, pack: PackedRegions, limit: int = 100) -> dict[str, float]:
@@ -109,6 +115,8 @@ def encoding_loss(dataset: RegionDataset, pack: PackedRegions, limit: int = 100)
     errors, ratios = [0.0], [float('inf')]
     for i in range(0, len(pack), max(1, len(pack) // limit)):
         stored = pack.read_record(pack.get_data_info(i))
+        if stored.sample_id not in row_of:  # of another dataset, which this one was appended to
+            continue
         source = dataset.read_record(dataset.get_data_info(row_of[stored.sample_id]))
         for first, second in ((stored.view1, source.view1), (stored.view2, source.view2)):
             if first is not None and second is not None:

@@ -1,8 +1,8 @@
 """Writes a packed dataset: LMDB, a manifest, and columns that are read at the start instead of records."""
 
 import hashlib
+import itertools
 import json
-import multiprocessing
 import struct
 import zlib
 from collections import Counter
@@ -14,8 +14,8 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from ..parallel import call_task, set_task
-from ..skip_list import write_skip_list
+from ..parallel import in_order
+from ..skip_list import read_skip_list, write_skip_list
 from .format import (
     DATABASE,
     FORMAT_VERSION,
@@ -25,7 +25,7 @@ from .format import (
     encode_record,
     record_checksum,
 )
-from .name_column import write_names
+from .name_column import NameColumn, write_names
 
 _KEY = struct.Struct('>Q')
 _STATE, _BROKEN, _FACTS = b'state', b'broken-', b'facts-'
@@ -47,6 +47,7 @@ def write_pack(
     run_task: Callable[[Any], TaskResult],
     source: dict[str, Any],
     num_workers: int = 1,
+    append: bool = False,
 ) -> dict[str, Any]:
     """Run the tasks in parallel and write their records in the tasks' order.
 
@@ -59,38 +60,66 @@ def write_pack(
         run_task: A module-level function (or a partial of one).
         source: For the manifest: dataset, root, options.
         num_workers: Number of worker processes.
+        append: If the folder holds a pack that is complete, add to it. It cannot be read until that is done;
+            an interrupted addition goes on with the next call.
 
     Returns:
         The manifest.
 
     Raises:
-        ValueError: The folder holds the beginning of another pack.
+        ValueError: The folder holds another pack, or the beginning of one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     made_from = hashlib.sha256(repr((list(tasks), sorted(source.items()))).encode()).hexdigest()
     with lmdb.open(str(folder), map_size=_MAP_BYTES, subdir=True) as env:
-        state = _read_state(env, made_from, folder)
+        state = _read_state(env, made_from, folder, append)
+        if source not in state['sources']:
+            state['sources'].append(source)
         todo = tasks[state['tasks'] :]
         if todo:
             _run_all(env, state, todo, run_task, num_workers)
         manifest = _write_columns(env, folder, state)
-    manifest |= {'version': FORMAT_VERSION, 'source': source, 'bytes': (folder / DATABASE).stat().st_size}
+    first, *further = state['sources']
+    manifest |= {'version': FORMAT_VERSION, 'source': first, 'appended': further}
+    manifest['bytes'] = (folder / DATABASE).stat().st_size
     temporary = folder / f'{MANIFEST}.tmp'
     temporary.write_text(json.dumps(manifest, indent=1))
     temporary.replace(folder / MANIFEST)
     return manifest
 
 
-def _read_state(env: lmdb.Environment, made_from: str, folder: Path) -> dict[str, Any]:
+def _read_state(env: lmdb.Environment, made_from: str, folder: Path, append: bool) -> dict[str, Any]:
     with env.begin() as transaction:
         stored = transaction.get(_STATE)
-    state = json.loads(stored) if stored else {'made_from': made_from, 'tasks': 0, 'records': 0, 'broken': 0}
+    state = {'made_from': made_from, 'tasks': 0, 'records': 0, 'broken': 0, 'sources': []}
+    if not stored:
+        return state
+    state |= json.loads(stored)
+    manifest = folder / MANIFEST
+    if state['made_from'] != made_from and append and manifest.is_file():
+        state |= {'made_from': made_from, 'tasks': 0}
+        # A pack of an earlier version did not write its source here.
+        state['sources'] = state['sources'] or [json.loads(manifest.read_text())['source']]
+        with env.begin(write=True) as transaction:
+            transaction.put(_STATE, json.dumps(state).encode())
+        manifest.unlink()
     if state['made_from'] != made_from:
-        raise ValueError(
-            f'{folder} holds a pack of another source or with other options. Remove it, or pack elsewhere.'
+        mend = (
+            'Finish it first: call again as it was begun.'
+            if append
+            else ('Remove it, pack elsewhere, or add to it with --append.')
         )
+        raise ValueError(f'{folder} holds a pack of another source or with other options. {mend}')
     return state
+
+
+def names_in_pack(folder: str | Path) -> set[str]:
+    """Names of the records, and of what was broken, in a pack when it was last complete; of none, empty."""
+    folder = Path(folder)
+    if not (folder / 'names_ends.npy').is_file():
+        return set()
+    return {*NameColumn(folder, 'names'), *read_skip_list(folder / 'not_packed.jsonl')}
 
 
 def _run_all(
@@ -118,10 +147,9 @@ def _run_all(
 def _batches(
     todo: Sequence[Any], run_task: Callable[[Any], TaskResult], num_workers: int
 ) -> Iterator[list[TaskResult]]:
-    with multiprocessing.Pool(num_workers, set_task, (run_task,)) as pool:
-        results = pool.imap(call_task, todo)
-        for start in range(0, len(todo), _TASKS_PER_COMMIT):
-            yield [next(results) for _ in todo[start : start + _TASKS_PER_COMMIT]]
+    results = in_order(run_task, todo, num_workers)
+    while batch := list(itertools.islice(results, _TASKS_PER_COMMIT)):
+        yield batch
 
 
 def _facts_of(record: PackedRecord, data: bytes) -> dict[str, Any]:
