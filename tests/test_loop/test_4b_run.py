@@ -49,7 +49,7 @@ class Watch(Hook):
         runner.watch = self
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.rates.append([group['lr'] for group in runner.optim_wrapper.param_groups])
+        self.rates.append([group['lr'] for group in runner.optim_wrapper.optimizer.param_groups])
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.states.append(self._state(runner))
@@ -98,7 +98,9 @@ def test_the_optimizer_is_the_configs_with_its_two_rates(runner):
     assert type(wrapper) is GuardedAmpOptimWrapper
     assert wrapper.cast_dtype == torch.bfloat16
     assert wrapper._accumulative_counts == 4
-    rate_of = {id(p): group['initial_lr'] for group in wrapper.param_groups for p in group['params']}
+    rate_of = {
+        id(p): group['initial_lr'] for group in wrapper.optimizer.param_groups for p in group['params']
+    }
     trained = {n: rate_of[id(p)] for n, p in runner.model.student.named_parameters() if p.requires_grad}
     assert len(rate_of) == len(trained)  # nothing else: no frozen weight, and none of the teacher's
     slow = {n for n, rate in trained.items() if rate == pytest.approx(2e-6)}

@@ -3,8 +3,8 @@ rounding is.
 
 In float32 both are equal to 1e-5 (test_questions.py, test_prompt_forest.py). Bfloat16 keeps eight bits, and
 the order of a sum decides how it is rounded. The distance is that of all numbers together, relative to what
-is compared. Measured: together from one by one 0.0025 and 0.0019 for logits of captions and answers, 0.006 for
-masks; either from float32 0.005 for logits and 0.010 to 0.012 for masks; behind a shared prefix 0.018 for
+is compared. Measured: together from one by one 0.0025 and 0.0019 for logits of captions and answers, 0.006
+for masks; either from float32 0.005 for logits and 0.010 to 0.012 for masks; behind a shared prefix 0.018 for
 masks, with 99.6 % of their pixels the same. Gradients: a cosine of 0.9996.
 """
 

@@ -2,14 +2,18 @@
 
 import re
 import sys
-from collections.abc import Callable
 
 import estimate_cost
 import pytest
 
+from projects.mask_caption_sft.estimating.estimate import GIB, Cost, Estimate
+from projects.mask_caption_sft.estimating.report import TERA
+from projects.mask_caption_sft.estimating.step_count import BACKWARD
+from tests.miniature import bfloat16_base
 from tests.workplace import ROOT
 
 README = (ROOT / 'README.md').read_text()
+PERFORMANCE = (ROOT / 'docs' / 'performance.md').read_text()
 COMMAND = re.search(r'^python tools/(estimate_cost\.py configs/mask_caption_sft_4b\.py .*)$', README, re.M)
 #: In README's words: the kinds of memory in the tool's table, in GiB.
 MEMORY = {
@@ -29,33 +33,36 @@ def table(output: str, title: str) -> dict[str, float]:
     return {row[0].split(' (')[0]: float(row[-1].removeprefix('about ')) for row in rows}
 
 
-def printed(argv: list[str], capsys) -> str:
+def run(capsys, *argv: str) -> tuple[str, Estimate]:
+    """What the tool prints for a command line, and the estimate that it has made."""
+    made: list[Estimate] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', argv)
+        patch.setattr(sys, 'argv', ['estimate_cost.py', *argv])
+        patch.setattr(estimate_cost, 'Estimate', lambda *args: made.append(Estimate(*args)) or made[-1])
         patch.chdir(ROOT)
         estimate_cost.main()
-    return capsys.readouterr().out
+    return capsys.readouterr().out, made[0]
 
 
 @pytest.fixture(scope='module')
-def said() -> Callable:
-    """The tool's output for a command line; what has been counted once is not counted again."""
-    kept: dict[tuple[str, ...], str] = {}
-
-    def output(capsys, *argv: str) -> str:
-        if argv not in kept:
-            kept[argv] = printed(['estimate_cost.py', *argv], capsys)
-        return kept[argv]
-
-    return output
+def kept() -> dict[str, tuple[str, Estimate]]:
+    """What has been counted, which takes half a minute."""
+    return {}
 
 
 @pytest.fixture
-def of_readme(said, capsys) -> str:
-    """For README's own command, without what fits a card, which takes minutes."""
-    name, *args = COMMAND.group(1).split()
-    del args[args.index('--memory') : args.index('--memory') + 2]
-    return said(capsys, *args)
+def readmes_run(kept, capsys) -> tuple[str, Estimate]:
+    """Of README's own command, without what fits a card, which takes minutes."""
+    if 'readme' not in kept:
+        args = COMMAND.group(1).split()[1:]
+        del args[args.index('--memory') : args.index('--memory') + 2]
+        kept['readme'] = run(capsys, *args)
+    return kept['readme']
+
+
+@pytest.fixture
+def of_readme(readmes_run) -> str:
+    return readmes_run[0]
 
 
 @pytest.mark.slow
@@ -84,42 +91,86 @@ def test_readme_has_the_work_and_the_length_that_the_tool_prints(of_readme):
 
 
 @pytest.mark.slow
-def test_the_24gb_config_says_what_the_tool_prints(said, capsys):
+def test_the_24gb_config_says_what_the_tool_prints(capsys):
     path = 'configs/mask_caption_sft_4b_24gb.py'
-    output = said(capsys, path)
+    output, _ = run(capsys, path)
     total, held = re.search(
-        r'Counted, not measured on a card: ([0-9.]+) GiB .*, ([0-9.]+) of them\n', (ROOT / path).read_text()
+        r'Counted, not measured on a card: ([0-9.]+) GiB [^,]*, ([0-9.]+) of them\n',
+        (ROOT / path).read_text(),
     ).groups()
     found = table(output, 'memory per GPU')
     step = found['the most that a step holds beside them']
     assert float(total) == pytest.approx(found['**together**'], abs=0.05 + 1e-9)
     assert float(held) == pytest.approx(found['**together**'] - step, abs=0.06)
-    assert "gradients' copies that DDP sends" in found
     assert found["gradients' copies that DDP sends"] == 0  # one card
     assert re.search(r'^iterations: unknown \(.*\); --epoch-len says', output, re.M)
 
 
 @pytest.mark.slow
-def test_what_fits_is_said_for_the_memory_of_a_card(workplace_of_a_miniature, said, capsys):
+def test_what_fits_is_said_for_the_memory_of_a_card(capsys):
     """On a base of a few thousand weights, where it takes seconds."""
-    output = said(capsys, *workplace_of_a_miniature, '--memory', '80')
+    options = ['--cfg-options', f'model.sa2va.base={bfloat16_base()}']
+    output, _ = run(capsys, 'configs/mask_caption_sft_4b.py', *options, '--memory', '80')
     fits = table(output, 'largest that fits 80 GiB, 10% left for what is not counted')
     assert list(fits) == ['train_dataloader.batch_size', "ChooseRegions' max_regions", 'model.num_captions']
     assert all(number >= 4 for number in fits.values())
 
 
-@pytest.fixture
-def workplace_of_a_miniature() -> list[str]:
-    from tests.miniature import bfloat16_base
+# ---------------------------------------------------------------- docs/performance.md
 
-    return ['configs/mask_caption_sft_4b.py', '--cfg-options', f'model.sa2va.base={bfloat16_base()}']
+
+def in_f(cost: Cost) -> dict[str, float]:
+    """The parts of docs/performance.md's table in F, from the estimate's parts."""
+    encoders = cost.flops['student.look']
+    groups = {
+        'write K captions': ['best_of_k / student.describe'],
+        'the teacher reads image 2 and segments K captions': ['best_of_k / teacher.segment'],
+        "the student's pass, forward": ['student.run'],
+        "the teacher's IoU, forward": ['teacher_iou / teacher.segment'],
+        'the model before training': ['near_start / student.score_at_start'],
+    }
+    unit = float(
+        re.search(r'A forward pass of the describe prompts is ([0-9.]+) TFLOP', PERFORMANCE).group(1)
+    )
+    found = {row: sum(cost.flops[part] for part in parts) for row, parts in groups.items()}
+    found['all backward passes'] = cost.flops[BACKWARD]
+    found['**language model, decoder, output matrix**'] = sum(found.values())
+    found["ViT and SAM 2's encoder, once"] = encoders
+    return {row: flops / (unit * TERA) for row, flops in found.items()}
+
+
+@pytest.mark.slow
+def test_the_docs_have_the_parts_of_a_4b_step(readmes_run):
+    """Of two images, a region each, all described: the table of the 4B's shape, within its rounding."""
+    cost = readmes_run[1].cost(num_regions=1, expression_ratio=0.0)
+    section = PERFORMANCE.split("## The 4B's shape, counted")[1].split('\n## ')[0]
+    for row, found in in_f(cost).items():
+        claimed = re.search(rf'^\| {re.escape(row)}[^|]*\| \**([0-9.]+)\** \|', section, re.M).group(1)
+        assert float(claimed) == pytest.approx(found, abs=0.05 if row.startswith('**') else 0.015), row
+    tflop, gib = re.search(r'K = 4, T = 32 \| (\d+) \| ([0-9.]+) \|', section).groups()
+    assert round(cost.total_flops / TERA) == int(tflop)
+    assert cost.total_bytes / GIB == pytest.approx(float(gib), abs=0.05 + 1e-9)
+
+
+@pytest.mark.slow
+def test_the_docs_have_the_cost_of_four_regions(readmes_run):
+    estimate = readmes_run[1]
+    count = estimate._count(estimate.workload, speaks=False)  # counted already, for README's mix
+    flops = count.flops.total() + count.signal_flops / estimate.model.signal_interval
+    tflop, gib = re.search(r'\| 4 regions per image \| (\d+) \| ([0-9.]+) \|', PERFORMANCE).groups()
+    assert round(flops / TERA) == int(tflop)
+    total = sum(estimate.weights.values()) + count.peak_bytes
+    assert total / GIB == pytest.approx(float(gib), abs=0.05 + 1e-9)
+
+
+# ---------------------------------------------------------------- wrong calls
 
 
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (['configs/mask_caption_sft_4c.py'], 'error: config configs/mask_caption_sft_4c.py does not exist. Did'),
-        (['configs/sa2va_tiny_base.py'], 'error: BaseTrainer is not the two-stage loop; only that is estimated'),
+        (['configs/mask_caption_sft_4c.py'], 'error: config configs/mask_caption_sft_4c.py does not exist'),
+        (['configs/sa2va_tiny_base.py'], 'error: BaseTrainer is not the two-stage loop'),
         (['CONFIG', '--memory', 'lots'], "error: argument --memory: invalid float value: 'lots'"),
         (['CONFIG', '--memory', '0'], 'error: --memory 0 is not a number of GiB above 0'),
         (['CONFIG', '--memory', 'nan'], 'error: --memory nan is not a number of GiB above 0'),
