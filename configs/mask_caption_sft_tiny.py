@@ -19,7 +19,7 @@ with read_base():
 optim_wrapper.pop('dtype')
 optim_wrapper.pop('loss_scale')
 optim_wrapper.update(type=GuardedOptimWrapper, accumulative_counts=1)
-optim_wrapper['optimizer'].update(lr=2e-4, weight_decay=0.01)
+optim_wrapper['optimizer'].update(lr=8e-4, weight_decay=0.01)
 # 200 iterations, 20 of them warm-up.
 train_cfg = dict(type=DrawTrainLoop, max_iters=200, val_interval=100)
 param_scheduler[0].update(start_factor=0.05, end_ratio=0.1)

@@ -1,8 +1,13 @@
-"""Ablation: selection alone, the best of four captions; no gradient through text."""
+"""Selection, as in configs/mask_caption_sft_4b.py: the best of four captions is taught, and a gate by IoU."""
 
 from mmengine.config import read_base
+
+from projects.mask_caption_sft.loop.objectives import BestOfK
 
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['objectives'].update(teacher_iou=None)
+model['objectives'].update(
+    weighted_captions=None, best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5)
+)
+model['objectives']['segment_captions'].update(gate_iou=0.5, min_confidence=0.0)

@@ -5,4 +5,4 @@ from mmengine.config import read_base
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['objectives'].update(best_of_k=None)
+model['objectives'].update(weighted_captions=None)

@@ -7,5 +7,5 @@ from projects.mask_caption_sft.loop.bridges import StraightThroughBridge
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['objectives'].update(best_of_k=None)
+model['objectives'].update(weighted_captions=None)
 model['objectives']['teacher_iou'].update(bridge=dict(type=StraightThroughBridge))

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from projects.mask_caption_sft.datasets.layouts.recognise import KINDS, recognise
 from tests.own_data import (
@@ -64,12 +64,13 @@ def test_grey_masks_are_ids_or_soft_edges_by_their_values(tmp_path):
     soft = Image.fromarray(MASK.astype(np.uint8) * 255).resize(
         (WIDTH * 2, HEIGHT * 2), Image.Resampling.BICUBIC
     )
+    dim = soft.filter(ImageFilter.GaussianBlur(4)).point(lambda value: int(0.8 * value))  # never white
     labels = MASK * np.uint8(3)
     labels[50:60, 5:15] = 7
-    for name, mask in (('soft', soft), ('ids', Image.fromarray(labels))):
+    for name, mask in (('soft', soft), ('dim', dim), ('ids', Image.fromarray(labels))):
         write_image(tmp_path / name / 'a.jpg', np.asarray(mask.convert('RGB')))
         mask.save(tmp_path / name / 'a.png')
-    for name, values, count in (('soft', 'one', 1), ('ids', 'ids', 2)):
+    for name, values, count in (('soft', 'one', 1), ('dim', 'one', 1), ('ids', 'ids', 2)):
         root, finding = recognise(tmp_path / name)
         assert finding.arguments['mask_values'] == values
         assert f"read as mask_values='{values}'" in finding.found[-1]

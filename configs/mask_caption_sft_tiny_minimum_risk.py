@@ -1,0 +1,12 @@
+"""Minimum risk over the four captions."""
+
+from mmengine.config import read_base
+
+from projects.mask_caption_sft.loop.caption_weights import MinimumRiskWeights
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+model['objectives']['weighted_captions'].update(
+    weighting=dict(type=MinimumRiskWeights, sharpness=0.3), by_token=False
+)

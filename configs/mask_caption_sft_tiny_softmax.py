@@ -1,0 +1,12 @@
+"""All captions are taught, the better the more."""
+
+from mmengine.config import read_base
+
+from projects.mask_caption_sft.loop.caption_weights import SoftmaxWeights
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+model['objectives']['weighted_captions'].update(
+    weighting=dict(type=SoftmaxWeights, temperature=0.1), weight=2.0
+)
