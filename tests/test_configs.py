@@ -17,6 +17,8 @@ from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.tiny_world.world import write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))
+#: Configs that make a base.
+BASES = ('sa2va_tiny_base', 'sa2va_tiny_base_on')
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -69,7 +71,7 @@ def test_a_config_that_names_a_base_states_nothing_that_follows_from_it(path):
     loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in config]
     found = [node for loader in loaders for _, node in packers(config[loader], loader)]
     assert found
-    if 'base' in config.model.sa2va:
+    if path.stem not in BASES:
         assert 'prompt_template' not in config.model.sa2va
         assert not any(size in node for node in found for size in PackRegions.SIZES)
 
@@ -161,9 +163,7 @@ def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     assert large.train_dataloader.dataset.type == small.train_dataloader.dataset.type
 
 
-@pytest.mark.parametrize(
-    'path', [c for c in CONFIGS if c.stem != 'sa2va_tiny_base'], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize('path', [c for c in CONFIGS if c.stem not in BASES], ids=lambda path: path.stem)
 def test_schedules_follow_the_length_of_the_run(path):
     for max_iters in (1000, 112_000):
         warm_up, cosine = in_iterations(Config.fromfile(path).param_scheduler, max_iters)
@@ -199,7 +199,7 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
     config.model.sampling.update(top_p=0.75)
     objectives = config.model.objectives
     objectives.segment_captions.update(gate_iou=0.25)
-    objectives.best_of_k.update(min_iou=0.75)
+    objectives.weighted_captions.update(min_spread=0.75)
     objectives.teacher_iou.bridge.update(temperature=0.125, top_k=3)
     objectives.update(near_start=None)
     config.model.sa2va.update(activation_checkpointing=True)
@@ -214,7 +214,7 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
     )
     assert (model.predict_dtype, model.predict_captions) == ('bfloat16', 2)
     taught = model.objectives
-    assert (taught['segment_captions'].gate_iou, taught['best_of_k'].min_iou) == (0.25, 0.75)
+    assert (taught['segment_captions'].gate_iou, taught['weighted_captions'].min_spread) == (0.25, 0.75)
     assert (taught['teacher_iou'].bridge.temperature, taught['teacher_iou'].bridge.top_k) == (0.125, 3)
     assert 'near_start' not in taught
     layer = model.student.mllm.model.language_model.layers[0]

@@ -26,7 +26,7 @@ SHORT = [
     'default_hooks.checkpoint.max_keep_ckpts=2',
     'custom_hooks.2.interval=2',
     'model.signal_interval=2',
-    'model.objectives.segment_captions.gate_iou=0.0',
+    'model.objectives.segment_captions.min_confidence=0.0',
 ]
 
 

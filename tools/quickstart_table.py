@@ -28,7 +28,11 @@ ROWS = {
     '  other words': 'ref_seg_heard/cIoU',
     'expression -> mask mIoU': 'ref_seg/mIoU',
 }  # fmt: skip
-LOSSES = ('loss', 'loss_best', 'loss_iou', 'loss_mask', 'loss_dice', 'loss_caption', 'loss_llm', 'loss_kl')
+#: Those that are logged are shown.
+LOSSES = (
+    'loss', 'loss_weighted', 'loss_best', 'loss_iou', 'loss_mask', 'loss_dice', 'loss_caption', 'loss_llm',
+    'loss_kl',
+)  # fmt: skip
 
 
 def main() -> None:
@@ -50,7 +54,7 @@ def main() -> None:
         key = logged_as(name, after)
         print(f'{title:<36}{before.get(key, float("nan")):>9.3f}{after.get(key, float("nan")):>9.3f}')
     print(f'\n{"training":<36}{"first":>9}{"last":>9}')
-    for key in LOSSES:
+    for key in [name for name in LOSSES if name in train[-1]]:
         print(f'{key:<36}{train[0].get(key, float("nan")):>9.3f}{train[-1].get(key, float("nan")):>9.3f}')
     drawn = pictures(work_dir)
     print(f'\nheld-out regions: {after[logged_as("mask_cycle/counted", after)]:.0f}')

@@ -38,7 +38,7 @@ def test_a_run_that_learned_is_said_to_have_and_gets_no_advice():
 @pytest.mark.parametrize(
     ('after', 'sign', 'setting'),
     [
-        (dict(mask_cycle__shuffled_iou=0.50), 'shuffled', 'best_of_k.margin_iou'),
+        (dict(mask_cycle__shuffled_iou=0.50), 'shuffled', 'confuser_weight'),
         (dict(mask_cycle__blank_iou=0.50), 'blank', 'segment_captions.gate_iou'),
         (dict(mask_cycle__top_caption_share=0.9), 'top_caption', 'near_start.weight'),
         (dict(mask_cycle__caption_len=1.2), 'shrunk', 'caption_weight'),

@@ -67,7 +67,10 @@ ARGUMENTS = [
     (option('lr=1e-3'), r'lr names nothing .* nearest existing key is optim_wrapper\.optimizer\.lr\.'),
     (option('sa1b.max_sample=5'), rf'nearest existing key is {re.escape(DATA)}\.sa1b\.max_samples\.'),
     (option('model.gate=1'), r'nearest existing key is model\.objectives\.segment_captions\.gate_iou\.'),
-    (option('model.objectives.best_of_k.wieght=1'), r'is model\.objectives\.best_of_k\.weight\.'),
+    (
+        option('model.objectives.weighted_captions.wieght=1'),
+        r'is model\.objectives\.weighted_captions\.weight\.',
+    ),
     (option('xyzzy=1'), r'names nothing in this config\. tools/train\.py CONFIG --print-config prints'),
     (option('tiny_pipeline.0.max_regions=9'), r"would change nothing: 'tiny_pipeline' was copied"),
     (option('custom_hooks.9.momentum=0'), r"custom_hooks is a list of 5; '9' is not one of its positions"),
