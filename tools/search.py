@@ -4,8 +4,8 @@
     python tools/search.py configs/mask_caption_sft_tiny_search.py --trials 20 --jobs 2
 
 Each trial is a run of tools/train.py; one whose validation is below the median of the others is ended. The
-study is in a SQLite file: called again, the search goes on until there are so many trials, and several shells, or
-the tasks of a Slurm array, share it. Writes a table and a plot of which settings matter.
+study is in a SQLite file: called again, the search goes on until there are so many trials, and several
+shells, or the tasks of a Slurm array, share it. Writes a table and a plot of which settings matter.
 """
 
 import _root
