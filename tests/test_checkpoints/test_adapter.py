@@ -1,9 +1,11 @@
 """An adapter says and segments what the whole export does, and peft reads it."""
 
 import json
+from argparse import Namespace
 
 import pytest
 import torch
+from _config import take_adapter
 from convert_to_hf import convert
 from peft import PeftModel
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -11,8 +13,10 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from projects.mask_caption_sft.checkpoints.adapter import CONFIG, LORA, REST, read_adapter
 from projects.mask_caption_sft.checkpoints.released import ReleasedWeights
 from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
+from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.sa2va.building import load_trained
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from tests import miniature
 from tests.trained_miniature import arguments, outputs
 
 
@@ -82,6 +86,18 @@ def test_the_teacher_has_an_adapter_of_its_own(trained_miniature, both, tmp_path
     student, teacher = (read_adapter(path).trained for path in (both / 'adapter', tmp_path / 'teacher'))
     assert student.names() == teacher.names()
     assert not any(torch.equal(student.lora[name][1], teacher.lora[name][1]) for name in student.lora)
+
+
+def test_the_student_of_a_built_run_takes_it_below_a_lora_of_its_own(both, trained_miniature):
+    """As tools/test.py and tools/probe_listener.py evaluate an adapter."""
+    settings = dict(
+        sa2va=dict(base=str(trained_miniature.base), lora=miniature.LORA), objectives=miniature.objectives()
+    )
+    model = MaskCaptionSFT(**settings, max_caption_len=5).eval()
+    take_adapter(Namespace(model=model), str(both / 'adapter'))
+    found, expected = outputs(model.student), outputs(load_trained(both / 'whole').eval())
+    assert found[0] == expected[0]
+    torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-5)
 
 
 def test_what_does_not_fit_is_refused(both, trained_miniature, tmp_path):

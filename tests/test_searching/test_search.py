@@ -14,8 +14,8 @@ from projects.mask_caption_sft.searching.search import search
 from projects.mask_caption_sft.searching.space import read_space
 from tests.workplace import CONFIG
 
-#: Validates at once with a score that depends on lr: 1 - lr. With lr > 0.9 it fails. With the word "wait"
-#: in its command and lr > 0.5 it then goes on until it is told to stop.
+#: Validates at once with a score that depends on lr: 1 - lr. With lr > 0.9 it fails. With the word "wait" in
+#: its command and lr > 0.5 it then goes on until it is told to stop.
 RUN = """
 import json, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1]) / '1' / 'vis_data'

@@ -135,8 +135,13 @@ OTHER_TOOLS = [
     ('test', [TINY, 'nowhere.pth'], r'nowhere\.pth does not exist'),
     ('report', ['empty'], r'empty holds no \*/vis_data/scalars\.json\. Train first'),
     ('quickstart_table', ['empty'], r'empty holds no \*/vis_data/scalars\.json\. Train first'),
+    ('demo', ['--checkpoint', 'nowhere'], r'nowhere does not exist'),
+    ('search', [TINY, '--out', 'searched'], r'declares no search_space\. Add search_space = '),
     ('predict', ['--checkpoint', 'nowhere', '--image', 'file', '--text', 'cat'], r'nowhere'),
 ]
+
+#: Tools whose package is an extra requirement.
+EXTRAS = {'demo': 'gradio', 'search': 'optuna'}
 
 
 def call(monkeypatch, tool: str, args: list[str]) -> str:
@@ -194,6 +199,8 @@ def test_an_error_in_the_middle_of_a_run_keeps_its_traceback(tmp_path):
 @pytest.mark.parametrize(('tool', 'args', 'said'), OTHER_TOOLS)
 @pytest.mark.usefixtures('place')
 def test_other_tools_name_their_mistakes_too(monkeypatch, tool, args, said):
+    if tool in EXTRAS:
+        pytest.importorskip(EXTRAS[tool])
     message = call(monkeypatch, tool, args)
     assert re.search(said, message), message
     assert message.startswith('error: ')

@@ -127,6 +127,7 @@ def load_models(
         ValueError: ``only`` names none of the models.
     """
     path, found = Path(checkpoint), ''
+    sides: dict[str, str | None]
     if path.is_dir() and not is_adapter(path):
         sides = {'model': None}
     else:

@@ -144,8 +144,8 @@ def _advice(log: RunLog, changes: dict[str, tuple[float, float]]) -> Iterator[st
     taught = log.curve('signal/taught_ratio')[1]
     if taught and sum(taught) / len(taught) < FEW_TAUGHT:
         yield (
-            f'Only {sum(taught) / len(taught):.1%} of the captions were good enough to be taught: ask less of '
-            'them (margin_iou of best_of_k, min_spread of weighted_captions), or write more of them '
+            f'Only {sum(taught) / len(taught):.1%} of the captions were good enough to be taught: ask less '
+            'of them (margin_iou of best_of_k, min_spread of weighted_captions), or write more of them '
             '(model.num_captions).'
         )
     else:

@@ -63,8 +63,7 @@ def search(
             point = suggest(trial, space)
         except ValueError as error:
             raise ValueError(
-                f'{storage} holds trials of another space ({error}). Give another --out, or the space as '
-                'it was.'
+                f'{storage} holds trials of another space ({error}). Give another --out, or the old space.'
             ) from error
         work_dir = out / f'trial_{trial.number:04}'
         chosen = [*options, *(f'{key}={value}' for key, value in point.items())]
