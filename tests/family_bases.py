@@ -106,7 +106,7 @@ def write_sentencepiece(folder: Path, add_dummy_prefix: bool = False) -> Any:
 
     The last two pieces are unused, and ``added_tokens_decoder`` gives them other names.
     """
-    words = [*COLORS, *SHAPES, 'the', 'Sure', 'Please', 'segment', 'image', 'region', 'picture', 'ear']
+    words = [*COLORS, *SHAPES, 'the', 'Sure', 'Please', 'segment', 'image', 'region', 'picture', 'ear', 'are']
     model = import_protobuf().ModelProto()
     model.trainer_spec.model_type, model.trainer_spec.unk_id = 2, 0
     model.normalizer_spec.add_dummy_prefix = add_dummy_prefix

@@ -43,6 +43,9 @@ class PlainFamily:
         kinds = _NATIVE.get(self.llm['architectures'][0])
         if kinds is not None:
             values = {k: v for k, v in self.llm.items() if k != 'auto_map'}
+            if values.get('rope_scaling'):  # its first name, which transformers 5 does not know
+                assert values['rope_scaling']['type'] == 'su'
+                values['rope_scaling'] = values['rope_scaling'] | {'type': 'longrope'}
             self._native = kinds[1](kinds[0](**values)).eval()
             prefix = 'language_model.'
             state = {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}

@@ -10,7 +10,7 @@ from projects.mask_caption_sft.ops.prompts import PromptTemplate
 from projects.mask_caption_sft.sa2va.text_codec import TextCodec
 from tests.family_bases import SPECIAL, write_sentencepiece
 
-TEXT = 'Please segment the red ear,\nthe bluest  circle ünd \u2581.'
+TEXT = 'Please segment the red eare,\nthe bluest  circle ünd \u2581.'
 
 
 def merged(text: str, scores: dict[str, float]) -> list[str]:

@@ -28,5 +28,9 @@ class Phi3(LanguageModel):
         return min(stated, self.config.get('original_max_position_embeddings', stated))
 
     def native_config(self) -> PretrainedConfig:
-        """The released values are Phi3's own."""
-        return Phi3Config(**self._released_values())
+        """The released values are Phi3's own; transformers 5 does not know "longrope" by its first name."""
+        values = self._released_values()
+        if scaling := values.get('rope_scaling'):
+            kind = scaling.get('type', scaling.get('rope_type'))
+            values['rope_scaling'] = scaling | {'type': 'longrope' if kind == 'su' else kind}
+        return Phi3Config(**values)
