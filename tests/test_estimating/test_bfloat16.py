@@ -44,8 +44,9 @@ def test_the_flops_are_those_of_float32_part_by_part(both):
 
 @pytest.mark.slow
 def test_frozen_weights_take_two_bytes_and_trained_ones_four(both):
+    """Norms, layer scales and positions, a hundredth of the tiny model, stay in float32."""
     (_, exact), (_, short) = both
-    assert 2 * short.pop('frozen weights') == exact.pop('frozen weights')
+    assert 0.5 < short.pop('frozen weights') / exact.pop('frozen weights') < 0.51
     assert short == exact
 
 
@@ -57,16 +58,18 @@ def test_a_step_holds_less_and_more_than_half(both):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('setting', ['batch_size', 'num_regions', 'num_captions'])
-def test_the_largest_that_fits_fits_and_one_more_does_not(setting):
-    """The 4B's config on a miniature base in bf16; a byte less, and one less fits."""
+def test_the_largest_batch_that_fits_fits_and_one_more_does_not():
+    """The 4B's config on a miniature base in bf16, with small images that nobody has described."""
     config = Config.fromfile('configs/mask_caption_sft_4b.py')
     config.model.sa2va.update(base=str(bfloat16_base()))
+    config.model.update(num_captions=2, max_caption_len=4)
+    datasets = config.train_dataloader.dataset.datasets
+    datasets.update({name: None for name in datasets if name != 'sav'})
+    datasets.sav.pipeline[-1].update(max_tiles=1)
     estimate = Estimate(config, num_gpus=2)
-    assert estimate.dtype == torch.bfloat16
-    now = getattr(estimate.workload, setting)
-    needed = {n: estimate.cost(**{setting: n}).total_bytes for n in (now, now + 1, now + 2)}
-    assert needed[now] < needed[now + 1] < needed[now + 2]
-    assert estimate.largest(setting, needed[now + 1]) == now + 1
-    assert estimate.largest(setting, needed[now + 2] - 1) == now + 1
-    assert estimate.largest(setting, needed[now + 1] - 1) == now
+    assert (estimate.dtype, estimate.workload.batch_size) == (torch.bfloat16, 2)
+    two, three, four = (estimate.cost(batch_size=n).total_bytes for n in (2, 3, 4))
+    assert two < three < four
+    assert estimate.largest('batch_size', three) == 3
+    assert estimate.largest('batch_size', four - 1) == 3
+    assert estimate.largest('batch_size', three - 1) == 2

@@ -170,7 +170,7 @@ def test_the_docs_have_the_cost_of_four_regions(readmes_run):
     ('args', 'message'),
     [
         (['configs/mask_caption_sft_4c.py'], 'error: config configs/mask_caption_sft_4c.py does not exist'),
-        (['configs/sa2va_tiny_base.py'], 'error: BaseTrainer is not the two-stage loop'),
+        (['configs/sa2va_tiny_base.py'], 'error: Sa2VABaseTraining is not the two-stage loop'),
         (['CONFIG', '--memory', 'lots'], "error: argument --memory: invalid float value: 'lots'"),
         (['CONFIG', '--memory', '0'], 'error: --memory 0 is not a number of GiB above 0'),
         (['CONFIG', '--memory', 'nan'], 'error: --memory nan is not a number of GiB above 0'),
