@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..datasets.mix import WORKER_DIED, RegionMix
 from ..datasets.skip_list import write_skip_list
+from ..engine.ended import RunEndedError
 from ..structures import BrokenRecord, RegionBatch
 
 LIST_NAME = 'skipped_records.jsonl'
@@ -82,7 +83,7 @@ class SkipReportHook(Hook):
             if drawn < self.min_records or lower_bound(broken, drawn) <= self.max_broken_ratio:
                 continue
             self._write_list(runner)
-            raise RuntimeError(
+            raise RunEndedError(
                 f'{broken} of {drawn} records of dataset {name} could not be read, beyond doubt more than '
                 f'max_broken_ratio={self.max_broken_ratio}: {self.report()} First of them: '
                 f'{self._first(name)}. All are in {runner.work_dir}/{LIST_NAME}. Fix the data '
