@@ -54,7 +54,7 @@ def test_a_pickle_that_would_run_code_is_refused(call, tool):
     assert 'iter_10.pth cannot be read as a checkpoint' in call(tool, pickle_that_runs)
 
 
-#: How a tool ends that has read the file: the miniature writes no masks, and the tiny config has another LoRA.
+#: How a tool ends that has read the file: a miniature writes no masks, and the tiny config has another LoRA.
 READ = r'|error: the answer has no \[SEG\].*|The checkpoint does not fit this model: .* of another shape.*'
 
 
