@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains on GPUS processes per node: bash tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 # Several nodes: set NNODES, NODE_RANK and MASTER_ADDR on each. Without a GPU the processes talk through gloo.
-# MAX_RESTARTS=3: after a crash all processes start again, up to three times, from the newest checkpoint.
+# MAX_RESTARTS=3: after a crash all processes start again, up to three times, from the newest checkpoint; not
+# a run that was refused, or that was stopped for a reason that it would meet again.
 # SIGTERM, SIGUSR1 or SIGINT to this script: the run saves at its next update and the script ends with 75.
 set -euo pipefail
 CONFIG=${1:-} GPUS=${2:-}
@@ -24,7 +25,7 @@ if [ "$MAX_RESTARTS" -gt 0 ]; then
 else
     MEET=(--node_rank="${NODE_RANK:-0}" --master_addr="$MASTER_ADDR" --master_port="$PORT")
 fi
-# A process that stopped because it was told to says so here.
+# A process that stopped because it was told to, or that must not start again, says so here.
 MASK_CAPTION_SFT_STOPPED=$(mktemp)
 export MASK_CAPTION_SFT_STOPPED
 trap 'rm -f "$MASK_CAPTION_SFT_STOPPED"' EXIT
@@ -54,6 +55,7 @@ while true; do
     kill -0 "$LAUNCHER" 2> /dev/null || break
 done
 if [ "$STATUS" -eq 0 ] && [ -s "$MASK_CAPTION_SFT_STOPPED" ]; then
-    STATUS=75
+    # "error: ..." would come again; anything else is a run to be gone on with.
+    if grep -q '^error:' "$MASK_CAPTION_SFT_STOPPED"; then STATUS=1; else STATUS=75; fi
 fi
 exit "$STATUS"

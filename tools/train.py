@@ -23,6 +23,7 @@ from projects.mask_caption_sft.checkpoints.integrity import resumable
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.engine.console import LogText
 from projects.mask_caption_sft.engine.context import context_problems
+from projects.mask_caption_sft.engine.ended import RunEndedError, end_for_good
 from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.failures import in_one_line
 from projects.mask_caption_sft.engine.flat_config import config_diff, print_config
@@ -111,7 +112,7 @@ def train(config: Config) -> None:
             # What it will ask for first, here: a data folder that is missing needs no traceback.
             runner.build_loops()
     except StartRefusedError as error:
-        sys.exit(f'error: {error}')
+        end_for_good(error)
     except (OSError, ValueError, TypeError) as error:
         sys.exit(f'error: {in_one_line(error, "Starting the run")}. --dry-run checks every part.')
     model = unwrapped(runner.model)
@@ -122,6 +123,8 @@ def train(config: Config) -> None:
     runner.register_hook(ProgressBarHook())
     try:
         runner.train()
+    except RunEndedError as error:
+        end_for_good(error)
     except (torch.OutOfMemoryError, torch.cuda.OutOfMemoryError) as error:
         sys.exit(f'error: {out_of_memory_advice(runner, error)}')
     except Exception as error:

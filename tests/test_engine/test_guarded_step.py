@@ -1,15 +1,20 @@
 """An update that would do damage is not made: not in any part, not on any rank."""
 
+import logging
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.optim import OptimWrapper
 
 from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper, GuardedStep, gradient_norm
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
+from projects.mask_caption_sft.ops.unwrapped import unwrapped
 from tests.small_run import small_config, small_run
 from tests.two_ranks import run_two_ranks
 
@@ -195,3 +200,31 @@ def both_refuse(rank: int, folder: str) -> None:
 @pytest.mark.slow
 def test_a_rank_with_a_good_loss_refuses_with_the_other(tmp_path):
     run_two_ranks(both_refuse, tmp_path)
+
+
+def one_poisons_both(rank: int, folder: str) -> None:
+    """In a real run, DDP included: what rank 1 draws second has a loss of NaN."""
+    _, seen = small_run(Path(folder) / 'look', 2, launcher='pytorch')
+    drawn = all_gather_object(ids_of(seen))
+    losses = {drawn[1][1]: math.nan}
+    runner, _ = small_run(Path(folder) / 'run', 2, losses=losses, launcher='pytorch')
+    assert runner.message_hub.get_info('refused_updates') == 1
+    before = read_checkpoint(Path(folder) / 'run' / 'iter_1.pth')
+    mine = unwrapped(runner.model).state_dict()
+    assert all(torch.equal(before['state_dict'][name], tensor) for name, tensor in mine.items())
+    moments = runner.optim_wrapper.optimizer.state_dict()['state']
+    for number, state in before['optimizer']['state'].items():
+        assert all(torch.equal(moments[number][name], state[name]) for name in state)
+    if rank == 0:
+        (Path(folder) / 'bad').write_text(str(drawn[1][1]))
+    logging.shutdown()
+
+
+@pytest.mark.slow
+def test_a_nan_on_one_rank_leaves_both_as_they_were_and_the_first_ranks_log_names_the_sample(tmp_path):
+    run_two_ranks(one_poisons_both, tmp_path)
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    refusals = re.findall(
+        'No update at iteration 2: the loss is not finite. Its samples: (.*)', log.read_text()
+    )
+    assert refusals == [f'{tmp_path}/numbers/{(tmp_path / "bad").read_text()}']

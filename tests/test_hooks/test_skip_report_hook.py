@@ -1,16 +1,20 @@
 """Skipped records are named, counted, and limited."""
 
 import logging
+import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.skip_list import read_skip_list
 from projects.mask_caption_sft.hooks.skip_report_hook import SkipReportHook, lower_bound
+from projects.mask_caption_sft.hooks.stop_signal_hook import StopSignalHook
 from projects.mask_caption_sft.structures import BrokenRecord, UnusableRecordError
 from tests.miniature import miniature_sample
 from tests.small_run import Numbers, small_run
@@ -173,3 +177,29 @@ def test_a_record_that_killed_a_worker_is_not_read_after_a_resume(tmp_path):
     torch.save(content, path)
     _, seen = small_run(tmp_path / 'run', 4, hooks=hooks, resume=True)
     assert seen.ids[-1] == []
+
+
+def test_a_dataset_of_which_every_record_was_broken_fails_at_the_end_however_few_were_drawn(tmp_path):
+    """4 draws of 40; 20 are needed before the end. One good record among them, and the run ends well."""
+    hooks = [dict(type=SkipReportHook)]
+    with pytest.raises(RuntimeError, match=r'4 of 4 records of dataset numbers could not be read'):
+        small_run(tmp_path / 'run', 2, batch_size=2, hooks=hooks, faults=dict.fromkeys(range(40), fail))
+    assert (tmp_path / 'run' / 'skipped_records.jsonl').is_file()
+    drawn = [int(name) for ids in small_run(tmp_path / 'look', 2, batch_size=2)[1].ids for name in ids]
+    faults = dict.fromkeys(drawn[1:], fail)
+    assert small_run(tmp_path / 'one', 2, batch_size=2, hooks=hooks, faults=faults)[0].iter == 2
+
+
+class Stop(Hook):
+    """Tells the run to stop."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_list_is_written_after_a_signal_too(tmp_path):
+    hooks = [dict(type=SkipReportHook), dict(type=Stop), dict(type=StopSignalHook)]
+    faults = dict.fromkeys(range(0, 40, 2), fail)
+    with pytest.raises(SystemExit):
+        small_run(tmp_path / 'run', 4, batch_size=8, hooks=hooks, faults=faults)
+    assert read_skip_list(tmp_path / 'run' / 'skipped_records.jsonl')

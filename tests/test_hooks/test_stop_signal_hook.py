@@ -128,8 +128,17 @@ def wait_for_iteration(folder: Path, number: int, patience: float = 300) -> int:
     raise TimeoutError((folder / 'log').read_text()[-3000:])
 
 
+@pytest.fixture
+def _ctrl_c_is_heard():
+    """A suite in the background ignores it, and bash cannot listen to what was ignored as it began."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+@pytest.mark.usefixtures('_ctrl_c_is_heard')
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1', 'SIGINT'])
 def test_the_launcher_passes_the_signal_on_and_ends_with_75(tmp_path, name):
     run = launch(tmp_path, iters=2000, interval=1000, port=29541)
     wait_for_iteration(tmp_path, 3)

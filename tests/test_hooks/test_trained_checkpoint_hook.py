@@ -48,3 +48,36 @@ def test_between_two_updates_a_better_score_writes_no_checkpoint_to_resume_from(
     hook._save_best_checkpoint(runner, {'score': 1.0})
     names = {path.name for path in (tmp_path / 'run').glob('*.pth')}
     assert names == {'iter_4.pth', 'best_score_iter_5.pth'}
+
+
+@pytest.mark.parametrize('keys', ['up', ['up', 'wide']])
+def test_the_best_so_far_stays_until_the_better_is_written_also_after_a_resume(tmp_path, monkeypatch, keys):
+    """The resumed work dir has moved; a disk that is full at the next best."""
+    settings = dict(checkpoint=dict(save_best=keys, rule='greater'))
+
+    def names(folder):
+        return sorted(path.name for path in (tmp_path / folder).glob('best_*.pth'))
+
+    def hook_of(runner):
+        return next(hook for hook in runner.hooks if isinstance(hook, TrainedCheckpointHook))
+
+    def scores(value):
+        return {'up': value, 'wide': 1.0}
+
+    runner, _ = small_run(tmp_path / 'run', 2, **settings)
+    hook_of(runner)._save_best_checkpoint(runner, scores(1.0))
+    before = names('run')
+    assert before == ['best_up_iter_2.pth', 'best_wide_iter_2.pth'][: 1 if keys == 'up' else 2]
+    (tmp_path / 'run').rename(tmp_path / 'moved')
+    runner, _ = small_run(tmp_path / 'moved', 3, resume=True, **settings)
+
+    def full(out_dir, filename, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    runner.save_checkpoint = full
+    with pytest.raises(OSError, match='No space left'):
+        hook_of(runner)._save_best_checkpoint(runner, scores(2.0))
+    assert names('moved') == before
+    runner, _ = small_run(tmp_path / 'moved', 4, resume=True, **settings)
+    hook_of(runner)._save_best_checkpoint(runner, scores(3.0))
+    assert names('moved') == ['best_up_iter_4.pth', *before[1:]]

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
+from ..engine.ended import RunEndedError
 from ..loop.cheat_signs import ADVICE, CheatLimits, Readings, Sign, cheat_signs
 
 _PREFIX = 'train/signal/'
@@ -30,7 +31,7 @@ class CheatWatchHook(Hook):
 
     Raises:
         ValueError: ``stop`` names no sign, or ``window`` is less than 1.
-        RuntimeError: While training: a sign of ``stop`` is there.
+        RunEndedError: While training: a sign of ``stop`` is there.
     """
 
     #: Key of the signs that have been named, in the message hub and in checkpoints.
@@ -70,7 +71,7 @@ class CheatWatchHook(Hook):
                 runner.logger.warning(text)
                 hub.update_info(self.NAMED, named := [*named, sign.name])
             if sign.name in self.stop and self.num_read >= self.window:
-                raise RuntimeError(f'{text} The run ends, as default_hooks.cheat_watch.stop has this sign.')
+                raise RunEndedError(f'{text} The run ends, as default_hooks.cheat_watch.stop has this sign.')
 
     def signs(self, hub: MessageHub) -> list[Sign]:
         """Signs that are there now."""

@@ -25,12 +25,13 @@ class RunRecordHook(Hook):
 
     def __init__(self) -> None:
         self.record: RunRecord | None = None
+        self._has_warned = False
 
     def before_train(self, runner: Runner) -> None:
         """Record the start."""
         if is_main_process():
             self.record = record_of_this_process(asdict(_limits(runner)))
-            self.record.save(runner.log_dir)
+            self._save(runner)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
@@ -46,7 +47,17 @@ class RunRecordHook(Hook):
         """Record the end; also of a run that was told to stop."""
         if self.record is not None and Path(runner.log_dir).is_dir():
             self.record.ended, self.record.named = time.time(), _named(runner)
+            self._save(runner)
+
+    def _save(self, runner: Runner) -> None:
+        """A full disk costs the record, not the run."""
+        assert self.record is not None
+        try:
             self.record.save(runner.log_dir)
+        except OSError as error:
+            if not self._has_warned:
+                runner.logger.warning(f'The record of this run cannot be written ({error}). Free some space.')
+            self._has_warned = True
 
 
 def _limits(runner: Runner) -> CheatLimits:

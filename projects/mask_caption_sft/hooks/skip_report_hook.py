@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..datasets.mix import WORKER_DIED, RegionMix
 from ..datasets.skip_list import write_skip_list
+from ..engine.ended import RunEndedError
 from ..structures import BrokenRecord, RegionBatch
 
 LIST_NAME = 'skipped_records.jsonl'
@@ -34,7 +35,8 @@ class SkipReportHook(Hook):
     Args:
         max_broken_ratio: Share of a dataset's drawn records that may be broken, in [0, 1]. The run stops
             when the share is above it beyond doubt: when :func:`lower_bound` is.
-        min_records: A dataset is not judged until this many of its records have been drawn.
+        min_records: A dataset is not judged until this many of its records have been drawn; at the end of
+            training, one of which every record was broken is.
         check_interval: Iterations between two exchanges among the ranks; a single process
             names and judges at once.
     """
@@ -54,6 +56,7 @@ class SkipReportHook(Hook):
         self._new_drawn: Counter[str] = Counter()
         self._new_skipped: list[BrokenRecord] = []
         self._unseen: list[BrokenRecord] = []
+        self._has_warned = False
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Count this batch's records."""
@@ -76,13 +79,14 @@ class SkipReportHook(Hook):
                 runner.logger.warning(f'skipped {record.dataset} {record.sample_id}: {record.reason}')
         self._new_drawn, self._new_skipped = Counter(), []
 
-    def _check_shares(self, runner: Runner) -> None:
+    def _check_shares(self, runner: Runner, at_end: bool = False) -> None:
         for name, broken in self.broken.items():
             drawn = self.drawn[name]
-            if drawn < self.min_records or lower_bound(broken, drawn) <= self.max_broken_ratio:
+            is_early = drawn < self.min_records and not (at_end and broken == drawn)
+            if is_early or lower_bound(broken, drawn) <= self.max_broken_ratio:
                 continue
             self._write_list(runner)
-            raise RuntimeError(
+            raise RunEndedError(
                 f'{broken} of {drawn} records of dataset {name} could not be read, beyond doubt more than '
                 f'max_broken_ratio={self.max_broken_ratio}: {self.report()} First of them: '
                 f'{self._first(name)}. All are in {runner.work_dir}/{LIST_NAME}. Fix the data '
@@ -120,7 +124,7 @@ class SkipReportHook(Hook):
             mix.quarantined.update(deadly)
 
     def after_train(self, runner: Runner) -> None:
-        """Write the final report."""
+        """Write the final report; judge what was drawn too seldom to be judged before."""
         self._exchange(runner)
         self._write_list(runner)
         listed = f' {LIST_NAME} names them.' if self.named else ''
@@ -129,6 +133,7 @@ class SkipReportHook(Hook):
             f'Skipped {self.broken.total()} of {self.drawn.total()} records.{replaced} '
             f'{self.report()}{listed}'
         )
+        self._check_shares(runner, at_end=True)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Note what could not be read; ranks may have unequal numbers of batches, so they wait."""
@@ -153,10 +158,21 @@ class SkipReportHook(Hook):
         self.after_val_epoch(runner, metrics)
 
     @master_only
+    def after_run(self, runner: Runner) -> None:
+        """Write the list of a run that was told to stop, too; its save has brought the ranks together."""
+        self._write_list(runner)
+
+    @master_only
     def _write_list(self, runner: Runner) -> None:
-        if self.named:
-            path = Path(runner.work_dir) / LIST_NAME
-            write_skip_list(path, [(sample_id, reason) for (_, sample_id), reason in self.named.items()])
+        """A full disk costs the list, not the run."""
+        path, named = Path(runner.work_dir) / LIST_NAME, self.named.items()
+        try:
+            if named:
+                write_skip_list(path, [(sample_id, reason) for (_, sample_id), reason in named])
+        except OSError as error:
+            if not self._has_warned:
+                runner.logger.warning(f'{path} cannot be written ({error}). The log names the records.')
+            self._has_warned = True
 
     def _first(self, dataset: str, count: int = 5) -> str:
         of_dataset = [(key[1], reason) for key, reason in self.named.items() if key[0] == dataset]

@@ -1,10 +1,8 @@
 """A run that is told to stop saves first."""
 
-import os
 import signal
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +10,11 @@ from mmengine.dist import all_reduce, barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..engine.ended import tell_launcher
 from .trained_checkpoint_hook import TrainedCheckpointHook
 
 #: EX_TEMPFAIL of sysexits.h: "try again later".
 EXIT_CODE = 75
-#: A file that ``tools/dist_train.sh`` looks at, because torchrun gives no exit code of a process on.
-_REPORT = 'MASK_CAPTION_SFT_STOPPED'
 
 
 class StopSignalHook(Hook):
@@ -68,10 +65,7 @@ class StopSignalHook(Hook):
         barrier()  # a launcher may end all ranks as soon as one has ended
         self._restore()
         runner.call_hook('after_run')
-        report = os.environ.get(_REPORT)
-        if report:
-            Path(report).write_text(f'{name}\n')
-        raise SystemExit(0 if report else EXIT_CODE)
+        raise SystemExit(0 if tell_launcher(name) else EXIT_CODE)
 
     def after_train(self, runner: Runner) -> None:
         """Listen no more."""

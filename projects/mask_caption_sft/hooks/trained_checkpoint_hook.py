@@ -52,9 +52,11 @@ class TrainedCheckpointHook(CheckpointHook):
         counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.interval = self.interval_updates * counts
         super().before_train(runner)
-        best = getattr(self, 'best_ckpt_path', None)
-        if best is not None:  # the work dir may have moved, and a file does not choose what is deleted
-            self.best_ckpt_path = str(Path(str(self.out_dir)) / Path(best).name)
+        # The work dir may have moved, and a file does not choose what is deleted.
+        folder = Path(str(self.out_dir))
+        self._set_best(
+            {key: best and str(folder / Path(best).name) for key, best in self._best_paths().items()}
+        )
 
     def save_now(self, runner: Runner) -> str:
         """Save outside the interval, after an iteration that ended with an update; returns the path."""
@@ -125,13 +127,29 @@ class TrainedCheckpointHook(CheckpointHook):
                 )
         if self.save_best:
             self._require_finite(runner)
-        previous: str | None = getattr(self, 'best_ckpt_path', None)
-        self.best_ckpt_path = None  # type: ignore[assignment]
+        previous = self._best_paths()
+        self._set_best(dict.fromkeys(previous))
         super()._save_best_checkpoint(runner, metrics)
-        if self.best_ckpt_path is None:
-            self.best_ckpt_path = previous
-        elif previous and previous != self.best_ckpt_path and is_main_process():
-            Path(previous).unlink(missing_ok=True)
+        written = self._best_paths()
+        self._set_best({key: written[key] or previous[key] for key in previous})
+        for key, best in previous.items():
+            if best and written[key] and best != written[key] and is_main_process():
+                Path(best).unlink(missing_ok=True)
+
+    def _best_paths(self) -> dict[str, str | None]:
+        """The best checkpoint of each key of ``save_best``; MMEngine holds that of a single key elsewhere."""
+        if not self.save_best:
+            return {}
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        for key, path in paths.items():
+            if len(self.key_indicators) == 1:
+                self.best_ckpt_path = path
+            else:
+                self.best_ckpt_path_dict[key] = path
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the path of the base, for the export; only types that are safe to load are used."""

@@ -7,6 +7,7 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..engine.ended import RunEndedError
 from ..engine.guarded_step import GuardedStep, Refusal
 from ..engine.schedules import rewind, snapshot
 
@@ -65,7 +66,7 @@ class UpdateGuardHook(Hook):
         self.in_row = 0 if refusal is None else self.in_row + 1
         self._window, self._before = [], snapshot(runner)
         if self.in_row >= self.max_in_row:
-            raise RuntimeError(
+            raise RunEndedError(
                 f'{self.in_row} updates in a row were refused, the last at iteration {runner.iter + 1} '
                 f'because {refusal.reason if refusal else ""}; the log names their samples. The newest '
                 'checkpoint is finite: look at the samples, or resume with a lower learning rate.'

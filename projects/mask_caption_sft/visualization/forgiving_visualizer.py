@@ -13,7 +13,9 @@ from mmengine.visualization import Visualizer
 class ForgivingVisualizer(Visualizer):
     """MMEngine's ``Visualizer``; a backend that cannot write, on a full disk for one, is named once.
 
-    Values and pictures of that moment are lost; each later one is tried again. The text log needs no
+    Values and pictures of that moment are lost. What writes at once, as the local backend does, is tried
+    again with each later one; TensorBoard writes in a thread that ends at the first failure, so its file
+    gets nothing more. The text log needs no
     such care: ``logging`` reports a failed write on standard error and goes on.
     """
 

@@ -286,6 +286,28 @@ def test_an_empty_mask_is_never_drawn(written):
         ChooseRegions(None).transform({'sample': sample})
 
 
+@pytest.mark.parametrize('key', ['mask1', 'mask2'])
+def test_a_pair_in_which_the_object_is_not_visible_is_unusable_and_not_broken(folder, key):
+    root = folder('sav')
+    dataset = SAVPairs(data_root=str(root), pipeline=pipeline())
+    path = dataset.get_data_info(0)['sample_id']
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {key: np.zeros_like(arrays[key])})
+    found = dataset[0]
+    assert isinstance(found, BrokenRecord)
+    assert found.is_unusable
+    assert found.reason == f'unusable: {key} is empty: the object is not visible in that frame'
+
+
+def test_an_image_whose_regions_are_all_too_small_is_unusable_and_not_broken(written):
+    steps = [ChooseRegions(4, min_area_ratio=0.9), *pipeline()[1:]]
+    found = SA1B(data_root=str(written / 'sa1b'), pipeline=steps)[0]
+    assert isinstance(found, BrokenRecord)
+    assert found.is_unusable
+    assert 'masks is visible in both views with an area between 0.9 and 1.0' in found.reason
+
+
 def test_regions_can_be_chosen_by_area(written):
     sample = raw(SA1B(data_root=str(written / 'sa1b')))
     areas = sorted(sample.view1.masks.mean((1, 2)))
