@@ -10,9 +10,9 @@ with read_base():
 
 # By dotted key: a range, or choices.
 search_space = {
-    'optim_wrapper.optimizer.lr': dict(low=5e-5, high=1e-3, log=True),
+    'optim_wrapper.optimizer.lr': dict(low=1e-4, high=2e-3, log=True),
     'model.num_captions': [2, 4, 8],
-    'model.objectives.best_of_k.margin_iou': dict(low=0.0, high=0.2),
-    'model.objectives.best_of_k.weight': dict(low=0.1, high=2.0, log=True),
+    'model.objectives.weighted_captions.weight': dict(low=1.0, high=25.0, log=True),
+    'model.objectives.segment_captions.min_confidence': dict(low=0.0, high=0.8),
     'custom_hooks.0.momentum': dict(low=0.001, high=0.05, log=True),
 }

@@ -31,7 +31,7 @@ def test_the_difference_of_two_configs_is_what_the_second_changes(config):
     other = Config.fromfile('configs/mask_caption_sft_tiny_frozen_teacher.py')
     assert config_diff(config, other) == '- custom_hooks.0.momentum=0.01\n+ custom_hooks.0.momentum=0.0'
     other = Config.fromfile('configs/mask_caption_sft_tiny_selection.py')
-    assert '+ model.objectives.teacher_iou=None' in config_diff(config, other).splitlines()
+    assert '+ model.objectives.weighted_captions=None' in config_diff(config, other).splitlines()
     assert config_diff(config, Config.fromfile(TINY)) == 'No difference in what a run uses.'
 
 

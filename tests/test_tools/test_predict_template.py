@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from projects.mask_caption_sft.demo import asking
 from projects.mask_caption_sft.sa2va.building import load_trained
 from projects.mask_caption_sft.tiny_world.base_model import write_base
 from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
@@ -79,7 +80,7 @@ def ask(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, 'argv', [*argv, *args])
         predict.main()
 
-    monkeypatch.setattr(predict, 'answer', answer)
+    monkeypatch.setattr(asking, 'answer', answer)
     run.seen = seen
     return run
 
@@ -90,7 +91,7 @@ def text_of(model, prompt: torch.Tensor) -> str:
     return model.text.tokenizer.decode(is_token.nonzero()[:, 1])
 
 
-ANSWER = predict.answer
+ANSWER = asking.answer
 
 
 @pytest.mark.parametrize('template', FRAMES)

@@ -35,8 +35,8 @@ def test_table_and_json_agree(workplace):
         f'{report["num_expressions"]} expressions, mIoU {report["mIoU"]:.3f}; words tiny, seed 0' in heading
     )
     assert report['settings']['checkpoint'] == BASE
-    colour, shape, place = (report['kinds'][kind] for kind in ('colour', 'shape', 'place'))
-    assert min(shape['lost_deciding'], place['lost_deciding']) > 0.3
+    colour, place = (report['kinds'][kind] for kind in ('colour', 'place'))
+    assert min(colour['lost_deciding'], place['lost_deciding']) > 0.3
     words = [word for word in report['words'] if word['kind'] == 'colour']
     assert len(words) == colour['num_words'] > 0
     lost = [word['iou_true'] - word['iou_replaced'] for word in words]

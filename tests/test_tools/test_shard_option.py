@@ -13,7 +13,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def place(workplace, tmp_path) -> Workplace:
-    shutil.copytree(workplace.folder / 'data', tmp_path / 'data')
+    # Without the tables that other tests have built.
+    shutil.copytree(
+        workplace.folder / 'data', tmp_path / 'data', ignore=shutil.ignore_patterns('.mask_index')
+    )
     return Workplace(tmp_path)
 
 
