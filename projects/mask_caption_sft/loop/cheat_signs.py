@@ -9,8 +9,8 @@ ADVICE = {
         "Captions of other regions find a region nearly as well as its own (IoU {value:.3f} against "
         '{own:.3f}): captions say what is true of all regions, or the segmenter hears few words.',
         'Draw a larger share of human expressions (train_dataloader.dataset.datasets.refcoco.weight), and '
-        'hold against a caption what else it finds (confuser_weight in the reward of the objective in '
-        'model.objectives that compares captions).',
+        'compare more captions (model.num_captions), or hold against each what else it finds '
+        '(confuser_weight in the reward of the objective that compares them).',
     ),
     'blank': (
         'Without a caption regions are found nearly as well (IoU {value:.3f} against {own:.3f}): the '
