@@ -24,6 +24,8 @@ def test_a_refused_start_is_not_tried_again_over_an_older_run(workplace, run_of_
     said = result.stdout + result.stderr
     assert result.returncode == 1, said[-3000:]
     assert said.count('already holds iter_2.pth. Go on from it with --resume') == 1
+    assert 'Going on from' not in said
+    assert 'ChildFailedError' not in said  # torchrun has seen no failure, so it has tried once
     assert {path.name: path.read_bytes() for path in run_of_two.glob('*.pth')} == before
 
 
