@@ -9,7 +9,6 @@ import pytest
 from projects.mask_caption_sft.estimating.estimate import GIB, Cost, Estimate
 from projects.mask_caption_sft.estimating.report import TERA
 from projects.mask_caption_sft.estimating.step_count import BACKWARD
-from tests.miniature import bfloat16_base
 from tests.workplace import ROOT
 
 README = (ROOT / 'README.md').read_text()
@@ -24,6 +23,13 @@ MEMORY = {
     "AdamW's moments ([0-9.]+)": ["AdamW's two moments"],
     'up to ([0-9.]+) that a step holds': ['the most that a step holds beside them'],
 }
+#: For 80 GiB, of which a tenth is left: what the search is asked, its answers, and how they are printed.
+ASKED = {('batch_size', 72.0): 10, ('num_regions', 72.0): 8, ('num_captions', 72.0): 99}
+FITS = {
+    'train_dataloader.batch_size': 10.0,
+    "ChooseRegions' max_regions": 8.0,
+    'model.num_captions': 99.0,
+}
 
 
 def table(output: str, title: str) -> dict[str, float]:
@@ -34,10 +40,14 @@ def table(output: str, title: str) -> dict[str, float]:
 
 
 def run(capsys, *argv: str) -> tuple[str, Estimate]:
-    """What the tool prints for a command line, and the estimate that it has made."""
+    """What the tool prints for a command line, and the estimate that it has made.
+
+    The largest settings are given: to count them takes minutes.
+    """
     made: list[Estimate] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['estimate_cost.py', *argv])
+        patch.setattr(Estimate, 'largest', lambda self, setting, limit: ASKED[setting, limit / GIB])
         patch.setattr(estimate_cost, 'Estimate', lambda *args: made.append(Estimate(*args)) or made[-1])
         patch.chdir(ROOT)
         estimate_cost.main()
@@ -52,11 +62,9 @@ def kept() -> dict[str, tuple[str, Estimate]]:
 
 @pytest.fixture
 def readmes_run(kept, capsys) -> tuple[str, Estimate]:
-    """Of README's own command, without what fits a card, which takes minutes."""
+    """Of README's own command."""
     if 'readme' not in kept:
-        args = COMMAND.group(1).split()[1:]
-        del args[args.index('--memory') : args.index('--memory') + 2]
-        kept['readme'] = run(capsys, *args)
+        kept['readme'] = run(capsys, *COMMAND.group(1).split()[1:])
     return kept['readme']
 
 
@@ -107,13 +115,10 @@ def test_the_24gb_config_says_what_the_tool_prints(capsys):
 
 
 @pytest.mark.slow
-def test_what_fits_is_said_for_the_memory_of_a_card(capsys):
-    """On a base of a few thousand weights, where it takes seconds."""
-    options = ['--cfg-options', f'model.sa2va.base={bfloat16_base()}']
-    output, _ = run(capsys, 'configs/mask_caption_sft_4b.py', *options, '--memory', '80')
-    fits = table(output, 'largest that fits 80 GiB, 10% left for what is not counted')
-    assert list(fits) == ['train_dataloader.batch_size', "ChooseRegions' max_regions", 'model.num_captions']
-    assert all(number >= 4 for number in fits.values())
+def test_what_fits_is_said_for_the_memory_of_the_card(of_readme):
+    """What is asked for is right; test_estimating has the search."""
+    assert '--memory 80' in COMMAND.group(1)
+    assert table(of_readme, 'largest that fits 80 GiB, 10% left for what is not counted') == FITS
 
 
 # ---------------------------------------------------------------- docs/performance.md
