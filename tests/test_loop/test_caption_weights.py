@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from projects.mask_caption_sft.loop.candidates import iou_with_others, iou_with_own
 from projects.mask_caption_sft.loop.caption_weights import (
     AdvantageWeights,
     MinimumRiskWeights,
@@ -13,6 +14,7 @@ from projects.mask_caption_sft.loop.caption_weights import (
 from projects.mask_caption_sft.loop.objectives import BestOfK, WeightedCaptions
 from projects.mask_caption_sft.loop.reward import Reward
 from projects.mask_caption_sft.sa2va.questions import Questions
+from projects.mask_caption_sft.structures import RegionViews
 from tests.miniature import miniature_batch, miniature_model
 from tests.scripted_loop import scripted
 
@@ -87,7 +89,7 @@ def test_a_confuser_and_a_long_text_cost_reward():
     model, batch = miniature_model(num_captions=2), miniature_batch([None], [None])
     batch.image_index2[:] = 0  # both regions in one image
     step = type('Step', (), {})()
-    step.candidate_overlaps = (torch.tensor([[0.8, 0.5]]), torch.tensor([[0.4, 0.0]]))
+    step.candidate_iou, step.confuser_iou = torch.tensor([[0.8, 0.5]]), torch.tensor([[0.4, 0.0]])
     step.candidates = model.student.text.encode_answers(['a', 'star'])
     lengths = step.candidates.in_caption.sum(1).tolist()
     found = Reward(confuser_weight=0.5, token_cost=0.1)(step)
@@ -124,3 +126,12 @@ def test_a_region_whose_captions_are_alike_is_not_scored(monkeypatch):
     assert losses['loss_weighted'].item() == pytest.approx(
         alone.loss(other)['loss_weighted'].item(), rel=1e-4
     )
+
+
+def test_what_a_mask_overlaps_by_hand():
+    """Three regions, two in one image: masks are compared with their own, and with the other of the image."""
+    masks = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 1, 1]], [[1, 1, 1, 1]]]).bool()
+    views = RegionViews(None, torch.tensor([0, 0, 1]), masks=masks)
+    found = torch.tensor([[[[1, 0, 0, 0]], [[0, 1, 1, 1]], [[1, 1, 0, 0]]]]).bool()
+    assert iou_with_own(found, views)[0].tolist() == pytest.approx([1 / 2, 2 / 3, 1 / 2])
+    assert iou_with_others(found, views)[0].tolist() == pytest.approx([0, 1 / 4, 0])

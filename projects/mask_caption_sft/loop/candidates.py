@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..ops.distinct import first_of_equals
 from ..ops.mask import mask_iou
 from ..ops.precision import without_gradient
 from ..sa2va.prefix import Prefix
@@ -10,50 +11,61 @@ from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionViews, TextEmbeds
 
 
-def candidate_iou(
+@without_gradient()
+def candidate_masks(
     segmenter: Sa2VA,
     views: RegionViews,
     texts: list[str],
     prefix: Prefix | None = None,
     at_once: int | None = None,
 ) -> Tensor:
-    """``[K, R]``, the first half of :func:`candidate_overlaps`."""
-    return candidate_overlaps(segmenter, views, texts, prefix, at_once)[0]
-
-
-@without_gradient()
-def candidate_overlaps(
-    segmenter: Sa2VA,
-    views: RegionViews,
-    texts: list[str],
-    prefix: Prefix | None = None,
-    at_once: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """What the segmenter's mask from each caption overlaps, at the size of the mask logits, thresholded.
+    """The segmenter's mask from each caption, at the size of the mask logits, thresholded.
 
     The answer "Sure, [SEG]." is given to the segmenter, which costs one short pass and never checks what
     it would have written. Equal captions of a region are segmented once.
 
     Args:
         segmenter: Who reads the captions.
-        views: R regions with their masks.
+        views: R regions.
         texts: K * R captions: the first ones of all regions, then the second ones, and so on.
         prefix: What the segmenter has read of the images.
         at_once: How many captions run together, which bounds memory; None for all.
 
     Returns:
-        IoU with the caption's own region, and the best IoU with another region of the same image, 0 where
-        there is none; ``[K, R]`` each, in [0, 1].
+        ``[K, R, h, w]`` bool.
     """
-    cases = [(number % len(views), text) for number, text in enumerate(texts)]
-    distinct = list(dict.fromkeys(cases))
-    rows = torch.tensor([row for row, _ in distinct], device=views.image_index.device)
-    embeds = segmenter.embed_captions([text for _, text in distinct])
-    parts = torch.arange(len(distinct), device=rows.device).split(at_once or len(distinct))
-    found = torch.cat([overlaps(segmenter, views, rows[part], embeds[part], prefix) for part in parts], 1)
-    position = {case: number for number, case in enumerate(distinct)}
-    own, other = found[:, [position[case] for case in cases]].view(2, -1, len(views))
-    return own, other
+    first, numbers = first_of_equals([(number % len(views), text) for number, text in enumerate(texts)])
+    rows = torch.tensor(first, device=views.image_index.device) % len(views)
+    embeds = segmenter.embed_captions([texts[number] for number in first])
+    parts = torch.arange(len(first), device=rows.device).split(at_once or len(first))
+    found = torch.cat([masks_from(segmenter, views[rows[part]], embeds[part], prefix) for part in parts])
+    return found[numbers].unflatten(0, (-1, len(views)))
+
+
+@without_gradient()
+def masks_from(
+    segmenter: Sa2VA, views: RegionViews, texts: TextEmbeds, prefix: Prefix | None = None
+) -> Tensor:
+    """``[N, h, w]`` bool, from N texts about N regions, in one pass that keeps nothing for a gradient."""
+    with segmenter.without_recomputation():
+        return segmenter.segment(views, texts, prefix).mask_logits > 0
+
+
+def iou_with_own(masks: Tensor, views: RegionViews) -> Tensor:
+    """IoU ``[K, R]`` of masks ``[K, R, h, w]`` with the regions that they are to find."""
+    assert views.masks is not None
+    return torch.stack([mask_iou(found, views.masks) for found in masks])
+
+
+def iou_with_others(masks: Tensor, views: RegionViews) -> Tensor:
+    """The best IoU ``[K, R]`` of masks ``[K, R, h, w]`` with another region of the image; 0 without one."""
+    assert views.masks is not None
+    found = masks.flatten(0, 1)
+    with_each = [mask_iou(found, region.expand_as(found)) for region in views.masks]
+    iou = torch.stack(with_each, -1).view(*masks.shape[:2], len(views))
+    is_rival = views.image_index[:, None] == views.image_index
+    is_rival = is_rival & ~torch.eye(len(views), dtype=torch.bool, device=is_rival.device)
+    return iou.masked_fill(~is_rival, 0.0).amax(-1)
 
 
 def best_candidates(rewards: Tensor, captions: Captions) -> tuple[Tensor, Tensor]:
@@ -68,21 +80,3 @@ def best_candidates(rewards: Tensor, captions: Captions) -> tuple[Tensor, Tensor
     """
     best, number = rewards.masked_fill(captions.is_empty().view(rewards.shape), -torch.inf).max(0)
     return best, number
-
-
-def overlaps(
-    segmenter: Sa2VA, views: RegionViews, rows: Tensor, texts: TextEmbeds, prefix: Prefix | None
-) -> Tensor:
-    """``[2, N]``: of N texts about the regions ``rows``, IoU with the own and with the best other region."""
-    assert views.masks is not None
-    with segmenter.without_recomputation():
-        found = segmenter.segment(views[rows], texts, prefix).mask_logits > 0
-    own = mask_iou(found, views.masks[rows])
-    other = torch.zeros_like(own)
-    for number, row in enumerate(rows.tolist()):
-        rivals = views.image_index == views.image_index[row]
-        rivals[row] = False
-        if rivals.any():
-            masks = views.masks[rivals]
-            other[number] = mask_iou(found[number].expand_as(masks), masks).max()
-    return torch.stack([own, other])

@@ -7,7 +7,7 @@ from ..sa2va.generation import Sampling
 from ..sa2va.prefix import Prefix
 from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionViews
-from .candidates import best_candidates, candidate_iou
+from .candidates import best_candidates, candidate_masks, iou_with_own
 
 
 @without_gradient()
@@ -33,12 +33,12 @@ def describe_best(
         num_captions: K: one is greedy, the others are sampled. With 1 nothing is segmented.
         sampling: How, with torch's global random numbers.
         prefix: What the model has read of the images.
-        at_once: How many captions are segmented together, see :func:`candidate_iou`.
+        at_once: How many captions are segmented together, see :func:`candidate_masks`.
     """
     prefix = prefix or model.read(views.features)
     captions = model.describe(views, max_caption_len, num_captions, sampling, prefix)
     if num_captions == 1:
         return captions
-    iou = candidate_iou(model, views, captions.texts, prefix, at_once)
-    _, best = best_candidates(iou, captions)
+    masks = candidate_masks(model, views, captions.texts, prefix, at_once)
+    _, best = best_candidates(iou_with_own(masks, views), captions)
     return captions[best * len(views) + torch.arange(len(views), device=best.device)]

@@ -22,6 +22,9 @@ class Reward:
 
     def __call__(self, step: Step) -> Tensor:
         """``[K, W]``, for each caption of each described region."""
-        own, other = step.candidate_overlaps
-        lengths = step.candidates.in_caption.sum(1).view(own.shape)
-        return own - self.confuser_weight * other - self.token_cost * lengths
+        rewards = step.candidate_iou
+        if self.confuser_weight:
+            rewards = rewards - self.confuser_weight * step.confuser_iou
+        if self.token_cost:
+            rewards = rewards - self.token_cost * step.candidates.in_caption.sum(1).view(rewards.shape)
+        return rewards

@@ -12,7 +12,7 @@ from ..sa2va.prefix import Prefix
 from ..sa2va.questions import Questions
 from ..sa2va.sa2va import Sa2VA
 from ..structures import CaptionLogits, Captions, RegionBatch, Segmentation, TextEmbeds
-from .candidates import candidate_overlaps
+from .candidates import candidate_masks, iou_with_others, iou_with_own
 from .segmentation_losses import SegmentationLosses
 
 
@@ -105,15 +105,19 @@ class Step:
     # ------------------------------------------------------------------ masks
 
     @cached_property
-    def candidate_overlaps(self) -> tuple[Tensor, Tensor]:
-        """``[K, W]`` each: IoU of the segmenter's mask in view 2 from each caption, with its own region and
-        with the best other one of the image; equal texts run once."""
-        return candidate_overlaps(self.segmenter, self.views2, self.candidates.texts, self.segmenter_prefix)
+    def candidate_masks(self) -> Tensor:
+        """``[K, W, h, w]``: the segmenter's mask in view 2 from each caption; equal texts run once."""
+        return candidate_masks(self.segmenter, self.views2, self.candidates.texts, self.segmenter_prefix)
 
     @cached_property
     def candidate_iou(self) -> Tensor:
-        """``[K, W]``: the first half of ``candidate_overlaps``."""
-        return self.candidate_overlaps[0]
+        """``[K, W]``: IoU of these masks with the regions that the captions are about."""
+        return iou_with_own(self.candidate_masks, self.views2)
+
+    @cached_property
+    def confuser_iou(self) -> Tensor:
+        """``[K, W]``: best IoU of these masks with another region of the image, 0 where there is none."""
+        return iou_with_others(self.candidate_masks, self.views2)
 
     @property
     def greedy_iou(self) -> Tensor:

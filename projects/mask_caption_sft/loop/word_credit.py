@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..ops.precision import without_gradient
+from ..ops.mask import mask_iou
 from ..structures import Captions
-from .candidates import overlaps
+from .candidates import masks_from
 from .step import Step
 
 
@@ -45,9 +45,10 @@ class WordCredit:
                 taught[n, token] = (n, word) in helping
         return taught
 
-    @without_gradient()
     def _iou(self, step: Step, rows: Tensor, texts: list[str]) -> Tensor:
         if not texts:
             return torch.zeros(0, device=rows.device)
+        views = step.views2[rows]
+        assert views.masks is not None
         embeds = step.segmenter.embed_captions(texts)
-        return overlaps(step.segmenter, step.views2, rows, embeds, step.segmenter_prefix)[0]
+        return mask_iou(masks_from(step.segmenter, views, embeds, step.segmenter_prefix), views.masks)

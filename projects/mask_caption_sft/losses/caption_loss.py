@@ -17,11 +17,15 @@ def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         ``[R]``; 0 (with a gradient) for a text without tokens.
     """
-    losses = F.cross_entropy(
+    counts = (targets != IGNORE_INDEX).sum(1).clamp(min=1)
+    return token_losses(logits, targets).sum(1) / counts
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each token, ``[R, L]``; 0 where the target is ``IGNORE_INDEX``. Arguments as above."""
+    return F.cross_entropy(
         at_least_float32(logits).flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction='none'
     ).view(targets.shape)
-    counts = (targets != IGNORE_INDEX).sum(1).clamp(min=1)
-    return losses.sum(1) / counts
 
 
 def kl_loss(logits: Tensor, reference_logits: Tensor, mask: Tensor) -> Tensor:

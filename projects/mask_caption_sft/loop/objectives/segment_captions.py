@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...structures import CaptionLogits, RegionViews, Segmentation
+from ...losses import token_losses
+from ...structures import CaptionLogits, Segmentation
 from ..step import Step
 from .objective import Objective
 
-#: What is asked: regions and their datasets, masks from their captions, and scores of all greedy captions.
-_Asked = tuple[RegionViews, list[str], Tensor, Callable[[], Segmentation], Callable[[], CaptionLogits] | None]
+#: The regions ``[N]`` that passed the first gate, their masks, and scores of all greedy captions.
+_Asked = tuple[Tensor, Callable[[], Segmentation], Callable[[], CaptionLogits] | None]
 
 
 @dataclass
@@ -43,29 +44,25 @@ class SegmentCaptions(Objective):
             return None
         texts = step.student.embed_captions(step.captions[rows].texts)
         masks = step.questions.segment(step.views2[rows], texts)
-        scores = step.greedy_scores if self.min_confidence > 0 else None
-        return step.views2[rows], [step.datasets[row] for row in rows.tolist()], rows, masks, scores
+        return rows, masks, step.greedy_scores if self.min_confidence > 0 else None
 
     def teach(self, step: Step, asked: _Asked | None) -> None:
         """The losses on their masks."""
         if asked is None:
             return
-        views, datasets, rows, masks, scores = asked
+        rows, masks, scores = asked
         found = masks()
         if scores is not None:
             is_sure = confidence(scores())[rows] >= self.min_confidence
             step.table.log('signal/sure_ratio', is_sure.float())
             sure = is_sure.nonzero()[:, 0]
-            found, views = found[sure], views[sure]
-            datasets = [datasets[number] for number in sure.tolist()]
-        if len(views):
-            step.segmentation_losses.teach(step.table, found, views, datasets)
+            found, rows = found[sure], rows[sure]
+        if len(rows):
+            datasets = [step.datasets[row] for row in rows.tolist()]
+            step.segmentation_losses.teach(step.table, found, step.views2[rows], datasets)
 
 
 def confidence(scores: CaptionLogits) -> Tensor:
     """``[R]``: the probability of the least likely token of each caption, its end of turn included; without
     gradient. One wrong word makes a caption false, so the mean over its tokens would not do."""
-    targets = scores.targets
-    probabilities = scores.logits.detach().float().softmax(-1)
-    chances = probabilities.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-    return chances.masked_fill(targets < 0, 1.0).min(1).values
+    return (-token_losses(scores.logits.detach(), scores.targets).amax(1)).exp()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...losses import caption_loss
 from ...ops.build import build
+from ...ops.distinct import first_of_equals
 from ...structures import CaptionLogits
 from ..reward import Reward
 from ..step import Step
@@ -66,7 +67,8 @@ class WeightedCaptions(Objective):
 
     def _losses(self, group: '_Group') -> Tensor:
         """``[R]``, of the regions with a spread."""
-        means = group.spread_out(caption_loss(group.scores().logits, group.scores().targets))
+        scores = group.scores()
+        means = caption_loss(scores.logits, scores.targets)[group.numbers]
         sums = means * group.lengths
         weights = self.weighting(group.rewards, -sums.detach(), group.is_first)
         weights = weights.masked_fill(group.is_empty, 0.0)
@@ -97,21 +99,13 @@ class _Group:
         positions = torch.arange(len(step.candidates), device=rows.device).view(-1, len(step.views1))[:, rows]
         captions = step.candidates[positions.flatten()]
         written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
-        cases = [(number % len(rows), ids) for number, ids in enumerate(written)]
-        first = {case: number for number, case in reversed(list(enumerate(cases)))}
-        distinct = sorted(first.values())
-        place = {number: i for i, number in enumerate(distinct)}
-        scored = torch.tensor(distinct, device=rows.device)
-        numbers = torch.tensor([place[first[case]] for case in cases], device=rows.device)
+        first, numbers = first_of_equals([(number % len(rows), ids) for number, ids in enumerate(written)])
+        scored = torch.tensor(first, device=rows.device)
         return cls(
             rewards=rewards,
             lengths=captions.mask.sum(1).view_as(rewards),
-            is_first=torch.isin(torch.arange(len(cases), device=rows.device), scored).view_as(rewards),
+            is_first=torch.isin(torch.arange(len(written), device=rows.device), scored).view_as(rewards),
             is_empty=captions.is_empty().view_as(rewards),
-            numbers=numbers.view_as(rewards),
+            numbers=torch.tensor(numbers, device=rows.device).view_as(rewards),
             scores=step.questions.score(step.views1[rows[scored % len(rows)]], captions[scored]),
         )
-
-    def spread_out(self, values: Tensor) -> Tensor:
-        """One value of each scored caption -> ``[K, R]``."""
-        return values[self.numbers]
