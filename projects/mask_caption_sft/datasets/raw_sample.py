@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..ops.mask import encode_rle
+from ..ops.mask import encode_rle, with_text_counts
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class RLEMask:
 
     def rle(self) -> dict[str, Any]:
         """With ``counts`` as str, for JSON."""
-        rle = self.checked()
-        counts, size = rle['counts'], [int(side) for side in rle['size']]
-        return {'size': size, 'counts': counts if isinstance(counts, str) else counts.decode('ascii')}
+        return with_text_counts(self.checked())
 
 
 class LazyMasks:

@@ -58,8 +58,16 @@ def unite_rles(rles: list[dict[str, Any]], height: int, width: int) -> dict[str,
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     """A bool mask ``[H, W]`` as compressed COCO RLE with ``counts`` as str."""
-    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {'size': [int(side) for side in rle['size']], 'counts': rle['counts'].decode('ascii')}
+    return with_text_counts(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
+
+
+def with_text_counts(rle: dict[str, Any]) -> dict[str, Any]:
+    """A compressed RLE with ``counts`` as str, for JSON; pycocotools gives bytes."""
+    counts = rle['counts']
+    return {
+        'size': [int(side) for side in rle['size']],
+        'counts': counts if isinstance(counts, str) else counts.decode('ascii'),
+    }
 
 
 def resize_masks(masks: Sequence[Tensor] | Tensor, size: Sequence[int]) -> Tensor:

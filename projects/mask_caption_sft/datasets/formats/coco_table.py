@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
-from ...ops.mask import to_rle
+from ...ops.mask import to_rle, with_text_counts
 from ..base import RECORD_ERRORS
 from ..index.schema import MaskRows, TablePart
 from ..index.source import NamedFiles
@@ -95,13 +93,10 @@ def _columns(annotation: dict, image: dict, classes: dict[Any, str]) -> dict[str
     segmentation = annotation['segmentation']
     if not segmentation:
         raise ValueError('the segmentation is empty')
-    rle = to_rle(segmentation, int(image['height']), int(image['width']))
-    counts = rle['counts']
-    rle = {'size': list(rle['size']), 'counts': counts if isinstance(counts, str) else counts.decode('ascii')}
+    rle = with_text_counts(to_rle(segmentation, int(image['height']), int(image['width'])))
     name = classes.get(annotation.get('category_id'))
     return {
-        **mask_columns(rle, coco_mask.toBbox(rle).tolist()),
-        'area_ratio': coco_mask.area(rle) / (rle['size'][0] * rle['size'][1]),
+        **mask_columns(rle),
         'reference': str(annotation.get('id', '')),
         'predicted_iou': annotation.get('predicted_iou', 1.0),
         'stability_score': annotation.get('stability_score', 1.0),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from ...ops.mask import to_rle
 from ..base import read_image
@@ -71,19 +72,15 @@ def _checked(text: str, size: tuple[int, int]) -> dict[str, Any]:
     return to_rle(json.loads(text), *size)
 
 
-def mask_columns(rle: dict[str, Any], box: list[float]) -> dict[str, Any]:
-    """Columns of one mask.
-
-    Args:
-        rle: Compressed, with ``counts`` as str.
-        box: Left, top, width, height in pixels.
-    """
+def mask_columns(rle: dict[str, Any]) -> dict[str, Any]:
+    """Columns of one mask that is not empty, from its compressed RLE with ``counts`` as str."""
     height, width = rle['size']
-    left, top, across, down = box
+    left, top, across, down = coco_mask.toBbox(rle).tolist()
     return {
         'height': height,
         'width': width,
         'mask': json.dumps(rle),
+        'area_ratio': float(coco_mask.area(rle)) / (height * width),
         'box': [left / width, top / height, (left + across) / width, (top + down) / height],
         'touches_border': bool(left <= 0 or top <= 0 or left + across >= width or top + down >= height),
     }

@@ -55,12 +55,7 @@ def read_labels(path: str | Path, values: str = 'auto') -> np.ndarray:
     return labels
 
 
-def objects_in(labels: np.ndarray) -> Iterator[tuple[int, dict, list[float], float]]:
-    """Of each object its id, its mask as RLE, its box (left, top, width, height) and its share of the
-    image."""
+def objects_in(labels: np.ndarray) -> Iterator[tuple[int, dict]]:
+    """The id of each object, and its mask as RLE with ``counts`` as str."""
     for value in np.unique(labels[labels != 0]).tolist():
-        mask = labels == value
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        left, top = float(columns[0]), float(rows[0])
-        box = [left, top, columns[-1] + 1 - left, rows[-1] + 1 - top]
-        yield value, encode_rle(mask), box, float(mask.mean())
+        yield value, encode_rle(labels == value)

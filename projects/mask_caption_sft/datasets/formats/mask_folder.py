@@ -140,7 +140,7 @@ class MaskFiles(FileTree):
             rows.faults.append((name, f'{type(error).__name__}: {error}'))
             return
         found = list(objects_in(labels))
-        for value, rle, box, area in found:
+        for value, rle in found:
             # An object has the same label in all frames of a video, whatever else is in them.
             label = f'{part}#{value}' if part and is_one_of_many and len(found) > 1 else part or str(value)
             text = classes.of(image, label)
@@ -148,9 +148,8 @@ class MaskFiles(FileTree):
                 record=image,
                 image=image,
                 source=name.rpartition('/')[0],
-                **mask_columns(rle, box),
+                **mask_columns(rle),
                 reference=f'{name}#{value}',
-                area_ratio=area,
                 predicted_iou=1.0,
                 stability_score=1.0,
                 label=label,

@@ -3,10 +3,9 @@
 import mmap
 from pathlib import Path
 
-from .finding import TRAIN_NAMES, VAL_NAMES, Finding, number_of
+from .finding import PICTURES, TRAIN_NAMES, VAL_NAMES, Finding, number_of
 
 _MOST_LOOKED_AT = 200
-_PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 
 
 def judge_coco(root: Path, names: list[str]) -> Finding:
@@ -15,7 +14,7 @@ def judge_coco(root: Path, names: list[str]) -> Finding:
     files = [name for name in names if name.lower().endswith('.json')]
     coco = [name for name in files[:_MOST_LOOKED_AT] if holds(root / name, b'"images"', b'"annotations"')]
     with_masks = [name for name in coco if holds(root / name, b'"segmentation"')]
-    count = sum(name.lower().endswith(_PICTURES) for name in names)
+    count = sum(name.lower().endswith(PICTURES) for name in names)
     if with_masks:
         result.found.append(', '.join(with_masks[:5]))
     elif coco:

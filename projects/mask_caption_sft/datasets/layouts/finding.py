@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+#: Endings of image files, in any case.
+PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 #: Names of folders and files, in any case, that tell training from validation.
 TRAIN_NAMES, VAL_NAMES = ('train', 'training'), ('val', 'valid', 'validation')
 

@@ -10,14 +10,13 @@ from PIL import Image
 
 from ..formats.mask_folder import CLASS_FILES
 from ..formats.mask_pairs import MaskFile, pair_files
-from .finding import TRAIN_NAMES, VAL_NAMES, Finding, number_of
+from .finding import PICTURES, TRAIN_NAMES, VAL_NAMES, Finding, number_of
 
 _IMAGE_DIRS = {'images', 'image', 'imgs', 'img', 'jpegimages', 'rgb', 'frames', 'photos', 'input', 'inputs'}
 _MASK_DIRS = {
     'masks', 'mask', 'annotations', 'annotation', 'segmentationobject', 'segmentations', 'segmentation',
     'labels', 'label', 'gt', 'groundtruth', 'ground_truth', 'instances', 'targets',
 }  # fmt: skip
-_PICTURES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 _FRAME = re.compile(r'\D*\d{3,}')
 _NUM_SAMPLED, _MOST_GREYS = 20, 32
 
@@ -33,7 +32,7 @@ def judge_masks(root: Path, names: list[str]) -> list[Finding]:
         'mask_video',
         'JPEGImages/{video}/{frame}.jpg and Annotations/{video}/{frame}.png (DAVIS, YouTube-VOS)',
     )
-    pictures = [name for name in names if name.lower().endswith(_PICTURES)]
+    pictures = [name for name in names if name.lower().endswith(PICTURES)]
     twins, val = _choose(folder, pictures)
     if twins is None:
         return [folder, replace(video, found=folder.found, missing=list(folder.missing))]
