@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..checkpoints.adapter import is_adapter
 from ..checkpoints.source import trained_source
-from ..checkpoints.training_file import is_ours, read_checkpoint
+from ..checkpoints.training_file import is_ours
 from ..sa2va.building import load_trained
 from ..sa2va.sa2va import Sa2VA
 from ..visualization.outlines import FOUND, TRUE
@@ -131,8 +131,8 @@ def load_models(
     if path.is_dir() and not is_adapter(path):
         sides = {'model': None}
     else:
-        found = trained_source(path, base).base
-        both = not path.is_dir() and is_ours(read_checkpoint(path))
+        source = trained_source(path, base)
+        found, both = source.base, not path.is_dir() and is_ours(source.checkpoint)
         sides = {'student': 'student', 'teacher': 'teacher'} if both else {'model': 'student'}
         sides['base'] = None
     unknown = [name for name in only if name not in sides]
