@@ -10,23 +10,9 @@ from PIL import Image
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs
 from projects.mask_caption_sft.datasets import base as base_module
-from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.evaluation.dataset_report import InspectRecord, report_table, summarize
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
-
-PIPELINE = [
-    ChooseRegions(4),
-    SecondView(),
-    PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
-]
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def zero_bytes(path):
-    path.write_bytes(b'')
+from tests.damage import PIPELINE, truncate, zero_bytes
 
 
 def rewrite_npz(change):

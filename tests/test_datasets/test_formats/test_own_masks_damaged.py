@@ -7,23 +7,9 @@ import pytest
 from PIL import Image
 
 from projects.mask_caption_sft.datasets import COCOInstances, MaskFolder, MaskVideo, RegionMix
-from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
+from tests.damage import PIPELINE, truncate, zero_bytes
 from tests.own_data import HEIGHT, WIDTH, write_coco, write_mask_folder, write_videos
-
-PIPELINE = [
-    ChooseRegions(4),
-    SecondView(),
-    PackRegions(max_tiles=1, image_size=56, grid_size=2, grounding_size=128),
-]
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def zero_bytes(path):
-    path.write_bytes(b'')
 
 
 def other_size(path):
