@@ -1,6 +1,7 @@
 """The scalars of a run, read back from its work dir."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def read_run(work_dir: str | Path) -> RunLog:
     return log
 
 
-def logged_as(name: str, row: dict[str, float]) -> str:
+def logged_as(name: str, row: Mapping[str, float]) -> str:
     """The name that a metric has in a validation, see ``ops.metric_names``."""
     return next((logged for logged in row if own_name(logged) == name), name)
 

@@ -76,7 +76,7 @@ def verdict(log: RunLog, limits: CheatLimits | None = None, named: list[str] | N
 
 
 def _change(name: str, first: Mapping[str, float], last: Mapping[str, float]) -> tuple[float, float] | None:
-    key = logged_as(name, dict(last))
+    key = logged_as(name, last)
     return (first[key], last[key]) if key in first and key in last else None
 
 
@@ -103,10 +103,10 @@ def _score_line(title: str, before: float, after: float) -> str:
 
 def _control_lines(last: Mapping[str, float]) -> Iterator[str]:
     """How much of the IoU is left without the caption; a caption that carries the region leaves little."""
-    own = last.get(logged_as(CYCLE, dict(last)))
+    own = last.get(logged_as(CYCLE, last))
     shares = []
     for title, name in CONTROLS.items():
-        value = last.get(logged_as(name, dict(last)))
+        value = last.get(logged_as(name, last))
         if own and value is not None:
             shares.append(f'{title} {value:.3f} ({value / own:.0%})')
     if shares:
@@ -118,7 +118,7 @@ def _readings(log: RunLog, first: Mapping[str, float], last: Mapping[str, float]
     train = log.train[max(log.train)] if log.train else {}
 
     def value(row: Mapping[str, float], name: str, signal: str) -> float | None:
-        found = row.get(logged_as(f'mask_cycle/{name}', dict(row)))
+        found = row.get(logged_as(f'mask_cycle/{name}', row))
         return train.get(f'signal/{signal}') if found is None and row is last else found
 
     return Readings(
@@ -126,8 +126,8 @@ def _readings(log: RunLog, first: Mapping[str, float], last: Mapping[str, float]
         shuffled_iou=value(last, 'shuffled_iou', 'shuffled_iou'),
         blank_iou=value(last, 'blank_iou', 'blank_iou'),
         top_caption_share=value(last, 'top_caption_share', 'top_caption_share'),
-        caption_len=last.get(logged_as('mask_cycle/caption_len', dict(last))),
-        first_caption_len=first.get(logged_as('mask_cycle/caption_len', dict(first))),
+        caption_len=last.get(logged_as('mask_cycle/caption_len', last)),
+        first_caption_len=first.get(logged_as('mask_cycle/caption_len', first)),
         cut_ratio=train.get('signal/cut_ratio'),
     )
 
