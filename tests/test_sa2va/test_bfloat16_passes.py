@@ -75,9 +75,11 @@ def three():
 )
 def test_together_is_one_by_one_but_for_rounding(three, number, bound):
     together, alone, exact = (answers[number] for answers, _ in three)
-    assert 0 < distance(together, alone) < bound
-    assert distance(together, exact) < bound
-    assert distance(alone, exact) < bound
+    assert distance(together, alone) < bound
+    # That they differ from float32 says that bfloat16 was used. From each other they need not: with torch 2.6
+    # they are equal bit by bit.
+    assert 0 < distance(together, exact) < bound
+    assert 0 < distance(alone, exact) < bound
 
 
 def test_the_gradients_point_the_same_way(three):
