@@ -31,17 +31,20 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='a randomly initialised base instead of the trained one',
     )
+    parser.add_argument(
+        '--reuse', action='store_true', help='write nothing if this code has already written the same world'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     start = time.perf_counter()
-    write_world(
+    is_new = write_world(
         args.out, args.seed, args.num_train, args.num_val,
-        limited_expressions=not args.all_expressions, trained_base=not args.random_base,
+        limited_expressions=not args.all_expressions, trained_base=not args.random_base, reuse=args.reuse,
     )  # fmt: skip
-    print(f'Wrote {args.out} in {time.perf_counter() - start:.0f} s.')
+    print(f'Wrote {args.out} in {time.perf_counter() - start:.0f} s.' if is_new else f'{args.out} is there.')
 
 
 if __name__ == '__main__':

@@ -9,7 +9,8 @@ DATA_ROOT=data/tiny_world   # where configs/mask_caption_sft_tiny.py looks
 
 bash tools/setup_env.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} PATH="${VENV:-$PWD/.venv}/bin:$PATH"
-[ -e "$DATA_ROOT/sa2va_tiny/config.json" ] || python tools/make_tiny_world.py --out "$DATA_ROOT"
+# An older version's world, or half a one, is written anew.
+python tools/make_tiny_world.py --out "$DATA_ROOT" --reuse
 # A second quickstart moves the checkpoints of the first aside.
 [[ " $* " == *" --resume"* ]] || set -- --start-over "$@"
 python tools/train.py configs/mask_caption_sft_tiny.py --work-dir "$WORK_DIR" "$@"

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -60,6 +61,18 @@ def test_another_seed_writes_another_world(world, tmp_path):
     write_world(tmp_path, seed=2, num_train=3, num_val=2)
     ours, other = fingerprint(world), fingerprint(tmp_path)
     assert all(ours[name] != other[name] for name in ours if name.endswith('.jpg') and name in other)
+
+
+def test_a_world_is_reused_only_if_it_is_whole_and_this_code_with_these_arguments_wrote_it(tmp_path):
+    small = dict(num_train=1, num_val=1, reuse=True)
+    assert write_world(tmp_path, **small)
+    assert not write_world(tmp_path, **small)
+    assert write_world(tmp_path, seed=1, **small)
+    stamp = tmp_path / 'world.json'
+    stamp.write_text(re.sub('code_and_base": "..', 'code_and_base": "xx', stamp.read_text()))
+    assert write_world(tmp_path, seed=1, **small)
+    stamp.unlink()  # as after a kill in the middle
+    assert write_world(tmp_path, seed=1, **small)
 
 
 def test_human_expressions_of_training_cover_a_part_masks_cover_everything(world):

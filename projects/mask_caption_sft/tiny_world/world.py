@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .base_model import new_sa2va, write_base
+from .stamp import clear_stamp, is_current, write_stamp
 from .writers import write_openimages, write_refcoco, write_sa1b, write_sav
 
 #: Weights trained by configs/sa2va_tiny_base.py; README.md beside them says how.
@@ -19,7 +20,8 @@ def write_world(
     num_val: int = 40,
     limited_expressions: bool = True,
     trained_base: bool = True,
-) -> None:
+    reuse: bool = False,
+) -> bool:
     """Write datasets and base; the same arguments write the same bytes.
 
     Args:
@@ -28,7 +30,18 @@ def write_world(
         num_train, num_val: Pairs or images per set.
         limited_expressions: See :func:`write_refcoco`.
         trained_base: Copy the trained base; otherwise a randomly initialised one is written.
+        reuse: Leave a world that this code wrote with the same arguments as it is.
+
+    Returns:
+        Whether it was written.
     """
+    arguments = dict(
+        seed=seed, num_train=num_train, num_val=num_val,
+        limited_expressions=limited_expressions, trained_base=trained_base,
+    )  # fmt: skip
+    if reuse and is_current(out, arguments):
+        return False
+    clear_stamp(out)
     streams = [np.random.default_rng((seed, number)) for number in range(6)]
     write_sav(out / 'train' / 'sav', num_train, streams[0])
     write_sa1b(out / 'train' / 'sa1b', num_train, streams[1])
@@ -40,3 +53,5 @@ def write_world(
         shutil.copytree(TRAINED_BASE, out / 'sa2va_tiny', dirs_exist_ok=True)
     else:
         write_base(new_sa2va(seed), out / 'sa2va_tiny')
+    write_stamp(out, arguments)
+    return True
