@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..tiny_world.confusable import confusable_scene
+from ..tiny_world.confusable import confusable_pair
 from ..tiny_world.expressions import expressions
-from ..tiny_world.scene import draw, moved
+from ..tiny_world.scene import draw
 from ..tiny_world.writers import SIDE
 
 
@@ -32,8 +32,7 @@ def tiny_examples(count: int = 6, seed: int = 1) -> list[Example]:
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
-        first = confusable_scene(rng)
-        second = moved(first, rng)
+        first, second = confusable_pair(rng)
         (image1, masks1), (image2, masks2) = (draw(scene, SIDE, SIDE) for scene in (first, second))
         text = min(expressions(first.things, 0), key=len)
         found.append(Example(image1, masks1[0], image2, masks2[0], text))

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .scene import COLORS, KINDS, SHAPES, Scene, Thing, random_background
+from .scene import COLORS, KINDS, SHAPES, Scene, Thing, moved, random_background
 
 
 def confusable_scene(
@@ -35,6 +35,12 @@ def confusable_scene(
         shapes = _one_or_two(rng, shapes)
     things = _place_things(rng, num_things, colors, shapes, told_by)
     return Scene(things, *random_background(rng, plain))
+
+
+def confusable_pair(rng: np.random.Generator) -> tuple[Scene, Scene]:
+    """A scene and the same a moment later, told by what stays: in the second view things are elsewhere."""
+    first = confusable_scene(rng, told_by=('size', 'color', 'shape'))
+    return first, moved(first, rng)
 
 
 def _one_or_two(rng: np.random.Generator, words: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from ..ops.mask import encode_rle
-from .confusable import confusable_scene
+from .confusable import confusable_pair, confusable_scene
 from .expressions import expressions
-from .scene import HUMAN_COLORS, HUMAN_SHAPES, Scene, draw, moved
+from .scene import HUMAN_COLORS, HUMAN_SHAPES, Scene, draw
 from .scenes_file import write_scenes
 
 #: Real SA-V pairs are 512 x 512; here the side is smaller, for speed. The format is the same.
@@ -25,9 +25,7 @@ def write_sav(folder: Path, num_pairs: int, rng: np.random.Generator) -> None:
     target.mkdir(parents=True, exist_ok=True)
     scenes: dict[str, Scene] = {}
     for number in range(num_pairs):
-        # Told by what stays: in the second view things are elsewhere.
-        first = confusable_scene(rng, told_by=('size', 'color', 'shape'))
-        second = moved(first, rng)
+        first, second = confusable_pair(rng)
         (image1, masks1), (image2, masks2) = draw(first, SIDE, SIDE), draw(second, SIDE, SIDE)
         thing = int(rng.integers(len(first.things)))
         arrays = {
