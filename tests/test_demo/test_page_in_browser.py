@@ -10,7 +10,7 @@ pytest.importorskip('gradio', reason='the page is an extra: requirements-demo.tx
 
 from projects.mask_caption_sft.demo.comparison import Comparison
 from projects.mask_caption_sft.demo.examples import tiny_examples
-from projects.mask_caption_sft.demo.page import build_page
+from projects.mask_caption_sft.demo.page import THEME, build_page
 from tests.browser import chromium, opened, overflow
 from tests.tiny_base import tiny_base
 
@@ -20,11 +20,13 @@ EXAMPLE = tiny_examples(2)[CHOSEN]
 
 
 class Noting(Comparison):
-    """Keeps the masks that it was asked about."""
+    """Keeps the images and masks that it was asked about."""
 
+    images: list[np.ndarray] = []
     masks: list[np.ndarray] = []
 
     def describe(self, image, mask, num_captions=1):
+        self.images.append(image)
         self.masks.append(mask)
         return super().describe(image, mask, num_captions)
 
@@ -38,7 +40,7 @@ def asked():
 @pytest.fixture(scope='module')
 def address(asked):
     page = build_page(asked, tiny_examples(2), 'A page')
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name='127.0.0.1')
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name='127.0.0.1', theme=THEME)
     yield address
     page.close()
 
@@ -62,8 +64,7 @@ def shown(address, tmp_path):
 def row(page) -> list[str]:
     """What the page says in words, once there is an answer."""
     page.get_by_text('base: ').first.wait_for()
-    cells = page.locator('tbody tr').filter(has_text='base').last.locator('td')
-    return [text.strip() for text in cells.all_inner_texts()]
+    return [page.get_by_test_id(f'cell-0-{column}').inner_text().strip() for column in range(3)]
 
 
 def said(answer) -> list[str]:
@@ -75,6 +76,7 @@ def test_an_example_is_described(shown, asked):
     (expected,) = Comparison.describe(asked, EXAMPLE.image1, EXAMPLE.mask1)
     assert row(shown) == said(expected)
     assert np.array_equal(asked.masks[-1], EXAMPLE.mask1)
+    assert np.array_equal(asked.images[-1], EXAMPLE.image1)  # not compressed on its way
 
 
 def test_its_text_finds_a_mask(shown, asked):

@@ -1,4 +1,4 @@
-"""tools/estimate_cost.py as a user calls it, and what training.md and performance.md in docs say that it says."""
+"""tools/estimate_cost.py as a user calls it, and what the documents say that it says."""
 
 import re
 import sys
