@@ -45,4 +45,4 @@ def test_its_cells_run(tmp_path):
     said = [line.split(':')[0].strip() for line in lines if ' IoU ' in line]
     assert said.count('base') == 6
     assert said.count('student') == said.count('teacher') == 3
-    assert any(line.startswith('Verdict: ') for line in lines)
+    assert any('Verdict: ' in line for line in lines)
