@@ -121,6 +121,16 @@ def test_the_quickstarts_table_shows_every_measurement_and_says_which(tmp_path, 
     assert output.splitlines()[1] == f'{OTHERWISE[cycle]:<36}   before    after'
 
 
+@pytest.mark.parametrize('name', ['loss_best', 'loss_weighted'])
+def test_the_quickstarts_table_shows_the_loss_that_teaches(tmp_path, name, monkeypatch, capsys):
+    path = next(write_run(tmp_path, 0.5).rglob('scalars.json'))
+    path.write_text(path.read_text().replace('"loss_iou"', f'"{name}"'))
+    monkeypatch.syspath_prepend('tools')
+    monkeypatch.setattr('sys.argv', ['quickstart_table.py', str(tmp_path)])
+    runpy.run_path('tools/quickstart_table.py', run_name='__main__')
+    assert re.search(rf'^{name} +0\.500 +0\.250$', capsys.readouterr().out, re.M)
+
+
 @pytest.mark.parametrize('cycle', ['mask_cycle_given', 'mask_cycle_best_of_4'])
 def test_the_page_draws_the_curves_of_every_measurement(tmp_path, cycle):
     page = html_report(read_run(write_run(tmp_path, 0.5, cycle=cycle)))
