@@ -43,11 +43,11 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')  # before gradio is imported
-    from projects.mask_caption_sft.demo.page import build_page
+    from projects.mask_caption_sft.demo.page import THEME, build_page
 
     page = build_page(Comparison(models), tiny_examples(), f'Sa2VA: {Path(args.checkpoint).name}')
     try:
-        page.launch(server_name=args.host, server_port=args.port)
+        page.launch(server_name=args.host, server_port=args.port, theme=THEME)
     except OSError as error:
         sys.exit(f'error: {error}. Is another page at port {args.port}? Give another --port.')
 

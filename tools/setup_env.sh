@@ -19,7 +19,7 @@ torch=$(grep -oE '^torch[^ ]*' requirements.txt)${TORCH:+,==$TORCH}
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 
 files=(requirements.txt requirements-xtuner.txt)
-[ "${1:-}" = dev ] && files+=(requirements-dev.txt requirements-vocabulary.txt)
+[ "${1:-}" = dev ] && files+=(requirements-{dev,search,demo,vocabulary}.txt)
 # One stamp for the versions and files that were installed: a second call with the same is instant.
 versions="torch${TORCH:-}-transformers$TRANSFORMERS"
 stamp="$VENV/.installed-$versions-$(cat "${files[@]}" | sha256sum | cut -c1-16)"
@@ -31,7 +31,8 @@ if [ ! -e "$stamp" ]; then
     "$VENV/bin/pip" install --quiet "$torch" "transformers==$TRANSFORMERS" -r requirements.txt
     "$VENV/bin/pip" install --quiet --no-deps -r requirements-xtuner.txt
     if [ "${1:-}" = dev ]; then
-        "$VENV/bin/pip" install --quiet -r requirements-dev.txt
+        # transformers again, so that nothing of these moves what it needs.
+        "$VENV/bin/pip" install --quiet "transformers==$TRANSFORMERS" -r requirements-dev.txt
         "$VENV/bin/pip" install --quiet --no-deps -r requirements-vocabulary.txt
     fi
     # mmengine asks for opencv-python, which needs libGL; a server without it takes the headless build.

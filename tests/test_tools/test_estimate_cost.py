@@ -1,4 +1,4 @@
-"""tools/estimate_cost.py as a user calls it, and what README and docs say that it says."""
+"""tools/estimate_cost.py as a user calls it, and what the documents say that it says."""
 
 import re
 import sys
@@ -11,10 +11,10 @@ from projects.mask_caption_sft.estimating.report import TERA
 from projects.mask_caption_sft.estimating.step_count import BACKWARD
 from tests.workplace import ROOT
 
-README = (ROOT / 'README.md').read_text()
+TRAINING = (ROOT / 'docs' / 'training.md').read_text()
 PERFORMANCE = (ROOT / 'docs' / 'performance.md').read_text()
-COMMAND = re.search(r'^python tools/(estimate_cost\.py configs/mask_caption_sft_4b\.py .*)$', README, re.M)
-#: In README's words: the kinds of memory in the tool's table, in GiB.
+COMMAND = re.search(r'^python tools/(estimate_cost\.py configs/mask_caption_sft_4b\.py .*)$', TRAINING, re.M)
+#: In the words of docs/training.md: the kinds of memory in the tool's table, in GiB.
 MEMORY = {
     'frozen weights ([0-9.]+)': ['frozen weights'],
     'trained ones ([0-9.]+)': ['trained weights'],
@@ -61,41 +61,41 @@ def kept() -> dict[str, tuple[str, Estimate]]:
 
 
 @pytest.fixture
-def readmes_run(kept, capsys) -> tuple[str, Estimate]:
-    """Of README's own command."""
-    if 'readme' not in kept:
-        kept['readme'] = run(capsys, *COMMAND.group(1).split()[1:])
-    return kept['readme']
+def documented_run(kept, capsys) -> tuple[str, Estimate]:
+    """Of the command in docs/training.md."""
+    if 'documented' not in kept:
+        kept['documented'] = run(capsys, *COMMAND.group(1).split()[1:])
+    return kept['documented']
 
 
 @pytest.fixture
-def of_readme(readmes_run) -> str:
-    return readmes_run[0]
+def as_documented(documented_run) -> str:
+    return documented_run[0]
 
 
 @pytest.mark.slow
-def test_readme_has_the_memory_that_the_tool_prints(of_readme):
-    found = table(of_readme, 'memory per GPU')
-    row = re.search(r'\| memory per GPU \| ([0-9.]+) GiB: (.*) \|', README)
+def test_the_docs_have_the_memory_that_the_tool_prints(as_documented):
+    found = table(as_documented, 'memory per GPU')
+    row = re.search(r'\| memory per GPU \| ([0-9.]+) GiB: (.*) \|', TRAINING)
     assert float(row.group(1)) == pytest.approx(found['**together**'], abs=0.05 + 1e-9)
     for words, kinds in MEMORY.items():
         claimed = float(re.search(words, row.group(2)).group(1))
         assert claimed == pytest.approx(sum(found[kind] for kind in kinds), abs=0.06), words
-    assert f'memory: {row.group(1)} GiB per GPU' in of_readme
+    assert f'memory: {row.group(1)} GiB per GPU' in as_documented
 
 
 @pytest.mark.slow
-def test_readme_has_the_work_and_the_length_that_the_tool_prints(of_readme):
-    work = re.search(r'\| FLOPs of an iteration, per GPU \| (\d+) TFLOP \|', README).group(1)
-    assert round(table(of_readme, 'FLOPs of an iteration')['**all**']) == int(work)
+def test_the_docs_have_the_work_and_the_length_that_the_tool_prints(as_documented):
+    work = re.search(r'\| FLOPs of an iteration, per GPU \| (\d+) TFLOP \|', TRAINING).group(1)
+    assert round(table(as_documented, 'FLOPs of an iteration')['**all**']) == int(work)
     pairs, iterations, hours = re.search(
-        r'\| an epoch of ([0-9,]+) pairs \| ([0-9,]+) iterations, (\d+) hours at a quarter', README
+        r'\| an epoch of ([0-9,]+) pairs \| ([0-9,]+) iterations, (\d+) hours at a quarter', TRAINING
     ).groups()
     assert f'--epoch-len {pairs.replace(",", "")}' in COMMAND.group(1)
-    assert f'iterations: {iterations} of 2 x 8 pairs of views' in of_readme
-    assert round(float(re.search(r'hours: ([0-9.]+)', of_readme).group(1))) == int(hours)
-    disk = re.search(r'\| disk \| ([0-9.]+) GiB per checkpoint \|', README).group(1)
-    assert f'{float(re.search(r"disk: ([0-9.]+) GiB", of_readme).group(1)):.1f}' == disk
+    assert f'iterations: {iterations} of 2 x 8 pairs of views' in as_documented
+    assert round(float(re.search(r'hours: ([0-9.]+)', as_documented).group(1))) == int(hours)
+    disk = re.search(r'\| disk \| ([0-9.]+) GiB per checkpoint \|', TRAINING).group(1)
+    assert f'{float(re.search(r"disk: ([0-9.]+) GiB", as_documented).group(1)):.1f}' == disk
 
 
 @pytest.mark.slow
@@ -115,10 +115,10 @@ def test_the_24gb_config_says_what_the_tool_prints(capsys):
 
 
 @pytest.mark.slow
-def test_what_fits_is_said_for_the_memory_of_the_card(of_readme):
+def test_what_fits_is_said_for_the_memory_of_the_card(as_documented):
     """What is asked for is right; test_estimating has the search."""
     assert '--memory 80' in COMMAND.group(1)
-    assert table(of_readme, 'largest that fits 80 GiB, 10% left for what is not counted') == FITS
+    assert table(as_documented, 'largest that fits 80 GiB, 10% left for what is not counted') == FITS
 
 
 # ---------------------------------------------------------------- docs/performance.md
@@ -145,9 +145,9 @@ def in_f(cost: Cost) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_the_docs_have_the_parts_of_a_4b_step(readmes_run):
+def test_the_docs_have_the_parts_of_a_4b_step(documented_run):
     """Of two images, a region each, all described: the table of the 4B's shape, within its rounding."""
-    cost = readmes_run[1].cost(num_regions=1, expression_ratio=0.0)
+    cost = documented_run[1].cost(num_regions=1, expression_ratio=0.0)
     section = PERFORMANCE.split("## The 4B's shape, counted")[1].split('\n## ')[0]
     for row, found in in_f(cost).items():
         claimed = re.search(rf'^\| {re.escape(row)}[^|]*\| \**([0-9.]+)\** \|', section, re.M).group(1)
@@ -158,9 +158,9 @@ def test_the_docs_have_the_parts_of_a_4b_step(readmes_run):
 
 
 @pytest.mark.slow
-def test_the_docs_have_the_cost_of_four_regions(readmes_run):
-    estimate = readmes_run[1]
-    count = estimate._count(estimate.workload, speaks=False)  # counted already, for README's mix
+def test_the_docs_have_the_cost_of_four_regions(documented_run):
+    estimate = documented_run[1]
+    count = estimate._count(estimate.workload, speaks=False)  # counted already, for that mix
     flops = count.flops.total() + count.signal_flops / estimate.model.signal_interval
     tflop, gib = re.search(r'\| 4 regions per image \| (\d+) \| ([0-9.]+) \|', PERFORMANCE).groups()
     assert round(flops / TERA) == int(tflop)

@@ -14,6 +14,11 @@ _HELP = (
     'answers by itself; yellow is what was marked, cyan what was found.'
 )
 
+#: For ``launch``: fonts that every machine has, so that nothing is fetched and no letter looks strange.
+THEME = gr.themes.Default(font=('system-ui', 'sans-serif'), font_mono=('ui-monospace', 'monospace'))
+#: Answers in a row, at least: one alone would fill the page.
+_COLUMNS = 3
+
 
 def build_page(comparison: Comparison, examples: Sequence[Example], title: str) -> gr.Blocks:
     """A page with three questions: what is this, where is that, and the round trip.
@@ -28,7 +33,7 @@ def build_page(comparison: Comparison, examples: Sequence[Example], title: str) 
         names = [f'{number}: {example.text}' for number, example in enumerate(examples)]
         chosen = gr.Dropdown(names, label='Example', type='index', value=None)
         with gr.Row():
-            editor = gr.ImageEditor(label='Image 1: draw a mask', type='numpy', layers=False)
+            editor = gr.ImageEditor(label='Image 1: draw a mask', type='numpy', layers=False, format='png')
             mask_image = gr.Image(label='or a mask', type='numpy', image_mode='L', format='png')
             second = gr.Image(label='Image 2, for the round trip', type='numpy', format='png')
         with gr.Row():
@@ -38,7 +43,7 @@ def build_page(comparison: Comparison, examples: Sequence[Example], title: str) 
             ask_caption = gr.Button('Mask -> caption')
             ask_mask = gr.Button('Text -> mask')
             ask_trip = gr.Button("Mask -> caption -> mask' in image 2")
-        shown = gr.Gallery(label='Answers', columns=len(comparison.models), format='png')
+        shown = gr.Gallery(label='Answers', columns=max(_COLUMNS, len(comparison.models)), format='png')
         said = gr.Dataframe(headers=['model', 'text', 'of the image'], label='In words', interactive=False)
 
         def fill(index: int | None) -> list[Any]:

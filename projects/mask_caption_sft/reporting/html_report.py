@@ -62,7 +62,7 @@ def html_report(log: RunLog) -> str:
         verdict=verdict(log, limits, named),
         starts=[_start(record) for record in records],
         steps=steps[:: max(1, len(steps) - 1)],
-        rows=_validation_rows(log),
+        tables=_validation_tables(log),
         charts=[chart for chart in charts if chart],
         samples=_samples(log),
         config=_config(log.work_dir),
@@ -78,16 +78,18 @@ def _start(record: RunRecord) -> dict[str, str]:
     return dict(started=started, duration=took, commit=record.commit, command=record.command)
 
 
-def _validation_rows(log: RunLog) -> list[dict[str, Any]]:
-    """The first and the last validation, side by side."""
+def _validation_tables(log: RunLog) -> list[list[dict[str, Any]]]:
+    """The first and the last validation, side by side; a table for each metric, as ``ref_seg/...``."""
     if not log.val:
         return []
     shown = [log.first_val, log.last_val] if len(log.val) > 1 else [log.last_val]
-    return [
-        dict(name=name, cells=[_cell(name, val.get(name)) for val in shown])
-        for name in log.last_val
-        if '/' in name
-    ]
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for name in log.last_val:
+        metric, is_score, _ = name.partition('/')
+        if is_score:
+            cells = [_cell(name, val.get(name)) for val in shown]
+            tables.setdefault(metric, []).append(dict(name=name, cells=cells))
+    return list(tables.values())
 
 
 def _cell(name: str, value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Which checkpoints can be trained, as the configs name them; the table in README.md."""
+"""Which checkpoints can be trained, as the configs name them; the table in docs/checkpoints.md."""
 
 from pathlib import Path
 
