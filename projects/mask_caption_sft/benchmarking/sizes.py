@@ -74,6 +74,7 @@ def random_model(
     device: torch.device | str = 'cpu',
     lora_dropout: float = 0.05,
     seed: int = 0,
+    activation_checkpointing: float = 1.0,
 ) -> MaskCaptionSFT:
     """The 4B config's loop around a model of some size, with random weights, ready to train.
 
@@ -87,6 +88,7 @@ def random_model(
         device: Where it is built.
         lora_dropout: Of the adapters.
         seed: Of the weights.
+        activation_checkpointing: The share of the language model's layers that run again.
     """
     torch.manual_seed(seed)
     rank = _LORA_RANK[size] if size in SIZES else 0
@@ -98,7 +100,7 @@ def random_model(
             tokenizer=tokenizer,
             lora=dict(r=rank, lora_alpha=2 * rank, lora_dropout=lora_dropout),
             base_dtype=str(dtype).removeprefix('torch.'),
-            activation_checkpointing=True,
+            activation_checkpointing=activation_checkpointing,
         )
         xavier_init(student)
     student.remember_start()

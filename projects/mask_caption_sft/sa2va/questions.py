@@ -150,7 +150,7 @@ class Questions:
             elif self.prefix is not None:
                 root = self._forest.known_root(self.prefix[image])
             else:
-                root = self._forest.root(image_piece(self.model, self._image_tokens(image)))
+                root = self._forest.root(image_piece(self.model, self._image_tokens(image)), is_read=False)
             self._images[image] = root
         return self._images[image]
 
