@@ -35,6 +35,7 @@ SETTINGS = {
     'num_regions': "ChooseRegions' max_regions",
     'num_captions': 'model.num_captions',
 }
+CHECKPOINTING = 'model.sa2va.activation_checkpointing'
 ACTIVATIONS = 'activations'
 _MOST = 512
 
@@ -144,11 +145,18 @@ class Estimate:
             self._counted[workload, speaks] = count_step(model, batch, layers, self.dtype, with_signals=True)
         return self._counted[workload, speaks]
 
-    def largest(self, setting: str, memory_bytes: float, most: int = _MOST) -> int:
-        """The largest value of one of ``SETTINGS`` that fits so many bytes; 0 if none does."""
+    def largest(self, setting: str, memory_bytes: float, most: int = _MOST, **changes: int) -> int:
+        """The largest value of one of ``SETTINGS`` that fits so many bytes; 0 if none does.
+
+        Args:
+            setting: Its name in the workload.
+            memory_bytes: The limit.
+            most: No larger one is an answer.
+            changes: Other sizes of the workload that are not the config's.
+        """
 
         def bytes_of(value: int) -> int:
-            return self._bytes(**{setting: value})
+            return self._bytes(**{**changes, setting: value})
 
         return largest_that_fits(bytes_of, memory_bytes, getattr(self.workload, setting), most)
 
