@@ -28,6 +28,7 @@ import _root  # noqa: F401
 import argparse
 import json
 import platform
+import sys
 from pathlib import Path
 
 import torch
@@ -103,7 +104,9 @@ def main() -> None:
     )  # fmt: skip
     batch = random_batch(model, args.images, args.regions, args.tiles, args.expressions)
     rate = matmul_rate(device, dtype)
-    costs = compare_steps(model, batch, args.pairs)
+    costs = compare_steps(
+        model, batch, args.pairs, note=lambda text: print(text, file=sys.stderr, flush=True)
+    )
     print(f'{conditions(args, model, batch)}; a large product reaches {rate / 1e12:.3g} TFLOP/s. '
           f'F = {costs["ours"].census.prompt_flops / 1e12:.3g} TFLOP.\n')  # fmt: skip
     print(comparison_table(costs, rate))

@@ -38,12 +38,19 @@ class StepCosts:
     cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
 
+    def last_in_words(self) -> str:
+        """The last timed step."""
+        own = f', {self.cpu_seconds[-1]:.1f} of them its own' if self.cpu_seconds else ''
+        return f'{self.seconds[-1]:.1f} s{own}'
+
     def memory(self) -> int:
         """Weights and the most that a step holds beside them: measured on a GPU, counted elsewhere."""
         return self.weight_bytes + max(self.peak_bytes or [self.census.peak_bytes])
 
 
-def compare_steps(model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int) -> dict[str, StepCosts]:
+def compare_steps(
+    model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int, note: Callable[[str], None] = lambda text: None
+) -> dict[str, StepCosts]:
     """Both steps, counted once and then timed in turns, plain first.
 
     In the plain step all layers run again in the backward pass, whatever the model's setting is.
@@ -52,6 +59,7 @@ def compare_steps(model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int) -> 
         model: In train mode. Weights in half precision run under autocast, as in training.
         batch: What both steps are given.
         num_pairs: Of timed steps. The counted steps before them warm up.
+        note: Is told what has been done.
     """
     plain = PlainStep(model)
     losses = {PLAIN: all_layers_again(model.student)(plain.loss), OURS: model.loss}
@@ -63,9 +71,13 @@ def compare_steps(model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int) -> 
             _forget(model)
             census = take_census(model, models[name], _total(model, losses[name], batch), unit)
             costs[name] = StepCosts(census, _weight_bytes(models[name]))
+            note(
+                f'{name}: counted, {census.total() / 1e12:.3g} TFLOP, {costs[name].memory() / 2**20:,.0f} MiB'
+            )
         for _ in range(num_pairs):
             for name in (PLAIN, OURS):
                 _time(model, _total(model, losses[name], batch), costs[name])
+                note(f'{name}: {costs[name].last_in_words()}')
     return costs
 
 

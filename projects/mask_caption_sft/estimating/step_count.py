@@ -119,10 +119,11 @@ class _Counter(TorchDispatchMode):
         held = self._memory.held
         total = float(held[None])
         for count, built in self._kinds:
+            others = [number for number in built if number != self._layer]
             if self._layer in built:
                 total += held[self._layer]
-                count, built = count - 1, [n for n in built if n != self._layer]
-            total += sum(held[n] for n in built) * count / max(len(built), 1)
+                count -= 1
+            total += sum(held[number] for number in others) * count / max(len(others), 1)
         return round(total)
 
     @contextmanager

@@ -43,8 +43,8 @@ def _attend(
         return query.transpose(1, 2), None
     if not trunk_len:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
-    trunk = [states[:, :, :trunk_len] for states in (query, key, value)]
-    first, _ = sdpa_attention_forward(module, *trunk, attention_mask=None, **settings)
+    own_query, own_key, own_value = (states[:, :, :trunk_len] for states in (query, key, value))
+    first, _ = sdpa_attention_forward(module, own_query, own_key, own_value, None, **settings)
     behind = query[:, :, trunk_len:]
     rest, _ = sdpa_attention_forward(module, behind, key, value, attention_mask, **settings)
     return torch.cat([first, rest], dim=1), None
