@@ -136,8 +136,8 @@ class PlainRun:
 
     def _confuser_iou(self, number: int, column: int) -> float:
         """The best IoU of a caption's mask with another described region of its image."""
-        image = self.described[column].image_index2
-        others = [r for w, r in enumerate(self.described) if w != column and r.image_index2.equal(image)]
+        image = _second_image(self.described[column])
+        others = [r for w, r in enumerate(self.described) if w != column and _second_image(r) == image]
         return max((self._iou(self.candidate_masks[number][column], other) for other in others), default=0.0)
 
     def _iou(self, found: Tensor, region: RegionBatch) -> float:
@@ -154,3 +154,7 @@ class PlainRun:
             result, views = plain_passes.segment(self.student, region, texts)
         losses = self.model.segmentation_losses
         losses.teach(self.table, result, views, region.datasets, iou_weight)
+
+
+def _second_image(region: RegionBatch) -> str:
+    return region.image_ids[int(region.image_index2[0])]
