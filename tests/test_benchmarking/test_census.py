@@ -53,7 +53,7 @@ ROWS = {VIT: 28, SAM2_ENCODER: 2, MASK_DECODER: 12}
 #: The most that the whole step may cost, in forward passes of the two describe prompts.
 MOST_FORWARD_EQUIVALENTS = 7.4
 #: The same where all K captions are taught and not the best one alone; equal ones are scored once.
-MOST_WITH_ALL_CAPTIONS = 8.0
+MOST_WITH_ALL_CAPTIONS = 7.55
 #: One of the second images is so little shorter than two first ones that it runs beside them.
 WITH_ALL_CAPTIONS = {'student.run': [(3, IMAGE + DESCRIBE + 4 * 8), (1, IMAGE + SEGMENT)]}
 #: What the plain step runs for two regions: by part, tokens that one region takes.
