@@ -16,6 +16,7 @@ with read_base():
     from .mask_caption_sft_4b import *
 
 train_dataloader.update(batch_size=1)
+model['sa2va'].update(activation_checkpointing=True)
 optim_wrapper.update(accumulative_counts=64)
 # In iterations, of one image: what 10,000 iterations on 8 cards see.
 train_cfg.update(val_interval=160_000)

@@ -14,3 +14,4 @@ with read_base():
     from .mask_caption_sft_4b import *
 
 model.update(shard_frozen=True)
+model['sa2va'].update(activation_checkpointing=True)

@@ -8,4 +8,4 @@ from mmengine.config import read_base
 with read_base():
     from .mask_caption_sft_4b import *
 
-model['sa2va'].update(base='pretrained/Sa2VA-InternVL3-8B')
+model['sa2va'].update(base='pretrained/Sa2VA-InternVL3-8B', activation_checkpointing=True)

@@ -110,6 +110,8 @@ def test_the_24gb_config_has_the_4b_runs_images_per_update_and_validations_on_on
         return per_iteration * counts, per_iteration * config.train_cfg.val_interval
 
     assert images_between(small, num_gpus=1) == images_between(large, num_gpus=8) == (64, 160_000)
+    assert small.model.sa2va.activation_checkpointing is True
+    small.model.sa2va.update(activation_checkpointing=0.5)
     small.train_dataloader.update(batch_size=2)
     small.optim_wrapper.update(accumulative_counts=4)
     small.train_cfg.update(val_interval=10_000)

@@ -12,6 +12,11 @@ ratio of times is the median of the pairs' ratios. Before that each runs once to
 - Random weights never end a caption, so they may write whole words only: every caption has T tokens.
 - FLOPs are counted by operation (torch.utils.flop_counter); attention counts in full, causal or not. F is
   the language model's work on one describe prompt.
+- Processor seconds are what this process computed, so that other work on the machine counts less.
+- In the plain step every layer of the language model runs again in the backward pass. In ours the share that
+  --checkpointing says does: by default as few as keep it below 0.6 of the plain step's memory.
+- Our step writes captions with LoRA merged into copies of the weights (model.sa2va.merge_to_write) where that
+  loses nothing, in float32.
 - Memory is all weights that the step needs, and the most it holds beside them: on a GPU as CUDA's allocator
   measured it in the timed steps, on a CPU the bytes of tensors alive at one time in the counted step,
   without what single kernels need and without what the process's allocator has not given back.
@@ -23,13 +28,14 @@ import _root  # noqa: F401
 import argparse
 import json
 import platform
+import sys
 from pathlib import Path
 
 import torch
 
 from projects.mask_caption_sft.benchmarking.compare import compare_steps, matmul_rate
 from projects.mask_caption_sft.benchmarking.report import as_data, comparison_table, parts_table
-from projects.mask_caption_sft.benchmarking.sizes import SIZES, random_batch, random_model
+from projects.mask_caption_sft.benchmarking.sizes import LAYERS_AGAIN, SIZES, random_batch, random_model
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.structures import RegionBatch
 
@@ -52,6 +58,13 @@ def parse_args() -> argparse.Namespace:
         '--dtype', choices=('float32', 'bfloat16'), help="of frozen weights; the GPU's default is bfloat16"
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--checkpointing',
+        type=float,
+        metavar='SHARE',
+        help='model.sa2va.activation_checkpointing of our step',
+    )
+    parser.add_argument('--merge-to-write', action='store_true', help='model.sa2va.merge_to_write')
     parser.add_argument('--json', type=Path, help='file for all figures')
     args = parser.parse_args()
     if args.size == '4b' and torch.device(args.device).type != 'cuda':
@@ -62,7 +75,11 @@ def parse_args() -> argparse.Namespace:
     for name in ('pairs', 'images', 'regions', 'captions', 'caption_len'):
         if getattr(args, name) < 1:
             parser.error(f'--{name.replace("_", "-")} {getattr(args, name)} is less than 1.')
+    if args.checkpointing is None:
+        args.checkpointing = LAYERS_AGAIN[args.size]
     args.dtype = args.dtype or ('float32' if args.device == 'cpu' else 'bfloat16')
+    if args.merge_to_write is None:
+        args.merge_to_write = args.dtype == 'float32'
     return args
 
 
@@ -73,6 +90,7 @@ def conditions(args: argparse.Namespace, model: MaskCaptionSFT, batch: RegionBat
     return (
         f'{args.size}: {weights / 1e6:.0f} million weights, the frozen ones in {args.dtype}; {len(batch)} '
         f'regions in images of {batch.num_tiles} tiles, K = {args.captions}, T = {args.caption_len}; '
+        f'checkpointing {args.checkpointing:g}, {"" if args.merge_to_write else "not "}merged to write; '
         f'{args.pairs} pairs. {machine}, {torch.get_num_threads()} thread(s), torch {torch.__version__}'
     )
 
@@ -80,10 +98,15 @@ def conditions(args: argparse.Namespace, model: MaskCaptionSFT, batch: RegionBat
 def main() -> None:
     args = parse_args()
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    model = random_model(args.size, args.captions, args.caption_len, dtype, device)
+    model = random_model(
+        args.size, args.captions, args.caption_len, dtype, device,
+        activation_checkpointing=args.checkpointing, merge_to_write=args.merge_to_write,
+    )  # fmt: skip
     batch = random_batch(model, args.images, args.regions, args.tiles, args.expressions)
     rate = matmul_rate(device, dtype)
-    costs = compare_steps(model, batch, args.pairs)
+    costs = compare_steps(
+        model, batch, args.pairs, note=lambda text: print(text, file=sys.stderr, flush=True)
+    )
     print(f'{conditions(args, model, batch)}; a large product reaches {rate / 1e12:.3g} TFLOP/s. '
           f'F = {costs["ours"].census.prompt_flops / 1e12:.3g} TFLOP.\n')  # fmt: skip
     print(comparison_table(costs, rate))

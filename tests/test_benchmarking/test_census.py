@@ -21,7 +21,9 @@ from projects.mask_caption_sft.benchmarking.plain_step import PlainStep
 from projects.mask_caption_sft.benchmarking.report import calls_in_words
 from projects.mask_caption_sft.benchmarking.sizes import open_objectives, write_words_only
 from projects.mask_caption_sft.datasets import collate_regions
+from projects.mask_caption_sft.loop.caption_weights import AdvantageWeights
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.loop.objectives import WeightedCaptions
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from tests.miniature import LORA, SIZES
@@ -49,7 +51,11 @@ TOKENS = sum(rows * length for calls in CALLS.values() for rows, length in calls
 #: Rows of the other modules: tiles, images, masks.
 ROWS = {VIT: 28, SAM2_ENCODER: 2, MASK_DECODER: 12}
 #: The most that the whole step may cost, in forward passes of the two describe prompts.
-MOST_FORWARD_EQUIVALENTS = 12.2
+MOST_FORWARD_EQUIVALENTS = 7.4
+#: The same where all K captions are taught and not the best one alone; equal ones are scored once.
+MOST_WITH_ALL_CAPTIONS = 7.55
+#: One of the second images is so little shorter than two first ones that it runs beside them.
+WITH_ALL_CAPTIONS = {'student.run': [(3, IMAGE + DESCRIBE + 4 * 8), (1, IMAGE + SEGMENT)]}
 #: What the plain step runs for two regions: by part, tokens that one region takes.
 PLAIN_TOKENS = {
     'best_of_k / student.describe': 4 * (IMAGE + DESCRIBE + 8),
@@ -62,12 +68,12 @@ PLAIN_TOKENS = {
 }
 
 
-def model_of(num_captions: int = 4) -> MaskCaptionSFT:
+def model_of(num_captions: int = 4, **objectives) -> MaskCaptionSFT:
     sa2va = new_sa2va(0, SIZES | dict(image_size=168), lora=LORA, activation_checkpointing=True)
     write_words_only(sa2va.text)
     return MaskCaptionSFT(
         sa2va,
-        objectives=open_objectives(),
+        objectives=objectives | open_objectives(),
         num_captions=num_captions,
         max_caption_len=8,
     ).train()
@@ -110,7 +116,10 @@ def census_of(model: MaskCaptionSFT, batch: RegionBatch, step=None) -> Census:
 
 @pytest.fixture(scope='module')
 def census() -> Census:
-    return census_of(model_of(), batch_of(7, 7))
+    model = model_of()
+    # The last caption is the best: were it the greedy one, it would be scored once for both.
+    model.objectives['best_of_k'].reward = lambda step: torch.arange(4.0)[:, None].expand(4, 2)
+    return census_of(model, batch_of(7, 7))
 
 
 def test_a_step_makes_these_calls_and_no_others(census):
@@ -131,6 +140,29 @@ def test_the_encoders_run_once_and_the_mask_decoder_for_each_text(census):
 
 def test_a_step_costs_no_more_forward_equivalents_than_before(census):
     assert 0.95 * MOST_FORWARD_EQUIVALENTS < census.forward_equivalents() <= MOST_FORWARD_EQUIVALENTS
+
+
+def test_a_step_that_teaches_all_captions_makes_these_calls_and_costs_no_more():
+    """The weighted captions take the place of the best one; the greedy one is among them, and scored once."""
+    model = model_of(weighted_captions=WeightedCaptions(AdvantageWeights()))
+    del model.objectives['best_of_k']
+    census = census_of(model, batch_of(7, 7))
+    expected = {name.replace('best_of_k', 'weighted_captions'): calls for name, calls in CALLS.items()}
+    asked = {name: census.calls_of(name) for name in census.parts()}
+    found = {name: sorted((c.rows, c.length) for c in calls) for name, calls in asked.items() if calls}
+    assert found == {name: sorted(calls) for name, calls in (expected | WITH_ALL_CAPTIONS).items()}
+    assert sum(call.num_padding for call in census.calls_of()) == DESCRIBE + 4 * 8 - SEGMENT
+    assert 0.95 * MOST_WITH_ALL_CAPTIONS < census.forward_equivalents() <= MOST_WITH_ALL_CAPTIONS
+
+
+@pytest.mark.slow
+def test_the_plain_step_scores_every_weighted_caption_in_a_pass_of_its_own():
+    model = model_of(weighted_captions=WeightedCaptions(AdvantageWeights()))
+    del model.objectives['best_of_k']
+    census = census_of(model, batch_of(7, 7), PlainStep(model))
+    tokens = {name.replace('best_of_k', 'weighted_captions'): n for name, n in PLAIN_TOKENS.items()}
+    tokens['weighted_captions / student.score'] *= 4
+    assert {name: census.tokens(name) for name in census.parts()} == {k: 2 * n for k, n in tokens.items()}
 
 
 def test_what_has_a_gradient_is_recomputed_once(census):

@@ -3,9 +3,15 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.benchmarking.plain_step import PlainStep, full_copy, teach
+from projects.mask_caption_sft.benchmarking.plain_objectives import teach
+from projects.mask_caption_sft.benchmarking.plain_step import PlainStep, full_copy
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.loop.bridges import SoftTokenBridge, StraightThroughBridge
+from projects.mask_caption_sft.loop.caption_weights import (
+    AdvantageWeights,
+    MinimumRiskWeights,
+    SoftmaxWeights,
+)
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.loop.objectives import (
     BestOfK,
@@ -13,7 +19,10 @@ from projects.mask_caption_sft.loop.objectives import (
     NearStart,
     SegmentCaptions,
     TeacherIoU,
+    WeightedCaptions,
 )
+from projects.mask_caption_sft.loop.reward import Reward
+from projects.mask_caption_sft.loop.word_credit import WordCredit
 from projects.mask_caption_sft.structures import Captions, RegionBatch
 from tests.miniature import double_sa2va, miniature_model, miniature_sa2va, miniature_sample
 
@@ -145,6 +154,52 @@ def test_thresholds_between_the_captions_let_the_same_ones_pass():
     assert sorted(seen[0])[0] < gate
     model.objectives['segment_captions'].gate_iou = gate
     assert_same(model, batch, captions)
+
+
+WEIGHTINGS = [
+    WeightedCaptions(SoftmaxWeights(), Reward(confuser_weight=0.5, token_cost=0.01)),
+    WeightedCaptions(AdvantageWeights(normalize=True), min_spread=0.001),
+    WeightedCaptions(MinimumRiskWeights(), Reward(token_cost=0.1), by_token=False),
+]
+
+
+def weighted_model(objective: WeightedCaptions) -> MaskCaptionSFT:
+    model = model_of()
+    model.objectives = {'weighted_captions': objective} | model.objectives
+    del model.objectives['best_of_k']
+    return model
+
+
+@pytest.mark.parametrize('objective', WEIGHTINGS, ids=lambda o: type(o.weighting).__name__)
+def test_all_captions_weighted_agree_where_some_are_equal_or_empty(objective):
+    model = weighted_model(objective)
+    text = model.student.text
+    texts = ['red circle', 'the star', 'blue', 'red circle', 'red', '', 'left', 'the star', 'at']
+    captions = text.captions([[*text.encode(t), *text.end_ids] for t in texts], model.max_caption_len)
+    losses = assert_same(model, batch_of(), captions)
+    assert losses.keys() == LOSSES - {'loss_best'} | {'loss_weighted'}
+    assert abs(losses['loss_weighted']) > 1e-3
+
+
+def test_captions_that_are_worth_the_same_are_left_out_of_both():
+    model = weighted_model(WeightedCaptions(AdvantageWeights(), min_spread=2.0))
+    assert assert_same(model, batch_of(), captions_of(model))['loss_weighted'] == 0
+
+
+def test_the_best_caption_by_another_reward_is_the_same_in_both():
+    model = model_of()
+    model.objectives['best_of_k'].reward = Reward(confuser_weight=0.5, token_cost=1.0)
+    captions = captions_of(model)
+    ious = assert_same(model, batch_of(), captions)['loss_best']
+    model.objectives['best_of_k'].reward = Reward(token_cost=-1.0)  # the longest ones
+    assert assert_same(model, batch_of(), captions)['loss_best'] != pytest.approx(ious, abs=1e-3)
+
+
+def test_what_has_no_plain_form_is_named():
+    model = model_of()
+    model.objectives['best_of_k'].credit = WordCredit()
+    with pytest.raises(TypeError, match="BestOfK's credit has no plain form"):
+        PlainStep(model).loss(batch_of(), captions_of(model))
 
 
 def test_without_described_regions_and_without_expressions():

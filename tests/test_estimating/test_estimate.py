@@ -51,7 +51,7 @@ def test_one_gpu_needs_no_copies_to_send():
 def test_the_largest_step_is_that_of_the_config(estimate):
     # Weights 4, 3, 1, 1, 1, 1: three of eleven pairs are RefCOCO's.
     spoken = ('refcoco', 'refcoco_plus', 'refcocog')
-    assert estimate.workload == Workload(2, 4, 4, 7, pytest.approx(3 / 11), spoken)
+    assert estimate.workload == Workload(2, 4, 4, 7, 18, pytest.approx(3 / 11), spoken)
 
 
 def test_a_config_of_something_else_is_refused():
@@ -102,8 +102,9 @@ class Scripted:
     """An estimate of 10 GiB of weights, and half a GiB for each caption of each region."""
 
     num_gpus = 1
+    num_layers = 4
     weights = {'frozen weights': 10 * GIB}
-    workload = Workload(2, 4, 4, 7)
+    workload = Workload(2, 4, 4, 7, num_recomputed=4)
 
     def _bytes(self, **changes) -> float:
         sizes = {name: getattr(self.workload, name) for name in ('batch_size', 'num_regions', 'num_captions')}
@@ -113,9 +114,25 @@ class Scripted:
     def cost(self) -> Cost:
         return Cost(self.weights | {'activations': self._bytes()}, '', {'all': 2e14})
 
-    def largest(self, setting, limit, most=512):
+    def largest(self, setting, limit, most=512, num_recomputed=4):
         values = range(1, most + 1)
         return max((n for n in values if 10 * GIB + self._bytes(**{setting: n}) <= limit), default=0)
+
+    def fewest_recomputed(self, limit):
+        return 4 if 10 * GIB + self._bytes() <= limit else None
+
+
+class Keeping(Scripted):
+    """Each of three of its four layers keeps 20 GiB."""
+
+    workload = Workload(2, 4, 4, 7, num_recomputed=1)
+
+    def cost(self) -> Cost:
+        return Cost(self.weights | {'activations': self._bytes() + 60 * GIB}, '', {'all': 2e14})
+
+    def fewest_recomputed(self, limit):
+        kept = int((limit - 10 * GIB - self._bytes()) // (20 * GIB))
+        return None if kept < 0 else 4 - min(kept, 4)
 
 
 def test_what_exceeds_a_card_is_named_with_the_numbers_that_fit():
@@ -125,6 +142,26 @@ def test_what_exceeds_a_card_is_named_with_the_numbers_that_fit():
     assert 'train_dataloader.batch_size from 2 to 1, or ' in warning
     assert "ChooseRegions' max_regions from 4 to 2, or model.num_captions from 4 to 2" in warning
     assert report.over_memory(Scripted(), 80) is None
+
+
+def test_first_more_layers_run_again_for_that_costs_time_alone():
+    # 86 GiB; of 80 GiB 72 can be used: 46 GiB for kept layers, so two.
+    warning = report.over_memory(Keeping(), 80)
+    raised = 'Raise model.sa2va.activation_checkpointing from 0.25 (1 of 4 layers) to 0.5 (2 of 4 layers): it'
+    assert raised in warning
+    assert 'Lower' not in warning
+    # Of 24 GiB 21.6 can be used: too little with all of them.
+    warning = report.over_memory(Keeping(), 24)
+    assert (
+        'Set model.sa2va.activation_checkpointing=True and lower train_dataloader.batch_size from 2 to 1, or '
+        in warning
+    )
+
+
+def test_out_of_memory_lets_at_least_one_more_layer_run_again():
+    # 86 of 120 GiB were estimated: a tenth less is 77.4, so two layers are kept.
+    advice = report.out_of_memory(Keeping(), 120, RuntimeError('CUDA out of memory.'))
+    assert 'Raise model.sa2va.activation_checkpointing from 0.25 (1 of 4 layers) to 0.5 (2' in advice
 
 
 def test_where_no_batch_fits_the_weights_are_named():

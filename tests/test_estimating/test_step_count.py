@@ -10,29 +10,32 @@ from projects.mask_caption_sft.benchmarking.census import take_census
 from projects.mask_caption_sft.benchmarking.compare import at_iteration
 from projects.mask_caption_sft.benchmarking.sizes import random_batch, random_model, size_config
 from projects.mask_caption_sft.estimating.fake_loop import as_in_training, drop_values, run_operation
+from projects.mask_caption_sft.estimating.layers import Layers
 from projects.mask_caption_sft.estimating.step_count import StepCount, count_step
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
+from projects.mask_caption_sft.sa2va.recomputation import num_recomputed
 from projects.mask_caption_sft.structures import RegionBatch
 
 LAYERS = {'tiny': 4, 'small': 6}
 SHORT = dict(num_captions=3, max_caption_len=8)
 
 
-def two_layers(size: str, vocab_size: int) -> dict:
-    config = size_config(size, vocab_size)
-    assert config['llm_config']['num_hidden_layers'] == LAYERS[size]
-    config['llm_config']['num_hidden_layers'] = 2
-    return config
+def counted(size: str, with_signals: bool, share: float = 1.0, **batch) -> StepCount:
+    layers = Layers(LAYERS[size], num_recomputed(share, LAYERS[size]))
 
+    def few_layers(size: str, vocab_size: int) -> dict:
+        config = size_config(size, vocab_size)
+        assert config['llm_config']['num_hidden_layers'] == LAYERS[size]
+        config['llm_config']['num_hidden_layers'] = layers.num_built
+        return config
 
-def counted(size: str, with_signals: bool, **batch) -> StepCount:
-    with torch.device('meta'), patch.object(sizes, 'size_config', two_layers):
-        model = random_model(size, **SHORT)
+    with torch.device('meta'), patch.object(sizes, 'size_config', few_layers):
+        model = random_model(size, **SHORT, activation_checkpointing=layers.share_of_built)
     mode = drop_values(model)
     given = batch_for(model, **batch)
     given.pixel_values = mode.from_tensor(given.pixel_values)
     given.g_pixel_values = mode.from_tensor(given.g_pixel_values)
-    return count_step(model.train(), given, LAYERS[size], with_signals=with_signals)
+    return count_step(model.train(), given, layers, with_signals=with_signals)
 
 
 def batch_for(model: MaskCaptionSFT, **settings) -> RegionBatch:
@@ -40,9 +43,9 @@ def batch_for(model: MaskCaptionSFT, **settings) -> RegionBatch:
         return random_batch(model, **settings)
 
 
-def true_census(size: str, with_signals: bool, **batch):
+def true_census(size: str, with_signals: bool, share: float = 1.0, **batch):
     """In an iteration of an accumulation that finds gradients and adds to them."""
-    model = random_model(size, **SHORT)
+    model = random_model(size, **SHORT, activation_checkpointing=share)
     for parameter in model.student.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
@@ -55,11 +58,17 @@ def true_census(size: str, with_signals: bool, **batch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('size', 'num_expressions', 'with_signals'),
-    [('tiny', 0, False), ('tiny', 1, True), ('small', 0, False)],
+    ('size', 'num_expressions', 'with_signals', 'share'),
+    [
+        ('tiny', 0, False, 1.0),
+        ('tiny', 0, False, 0.5),
+        ('tiny', 0, False, 0.0),
+        ('tiny', 1, True, 1.0),
+        ('small', 0, False, 0.5),
+    ],
 )
-def test_work_and_memory_of_a_true_step(size, num_expressions, with_signals):
-    batch = dict(num_images=2, num_tiles=[2, 1], num_regions=1, num_expressions=num_expressions)
+def test_work_and_memory_of_a_true_step(size, num_expressions, with_signals, share):
+    batch = dict(num_images=2, num_tiles=[2, 1], num_regions=1, num_expressions=num_expressions, share=share)
     count, census = counted(size, with_signals, **batch), true_census(size, with_signals, **batch)
     assert count.flops.total() + count.signal_flops == pytest.approx(census.total(), rel=0.001)
     assert count.peak_bytes == pytest.approx(census.peak_bytes, rel=0.1)

@@ -35,13 +35,15 @@ def alone(model, embeds: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return states
 
 
-def together(model, embeds: dict[str, torch.Tensor], known=None) -> dict[str, torch.Tensor]:
+def together(
+    model, embeds: dict[str, torch.Tensor], known=None, is_read: bool = True
+) -> dict[str, torch.Tensor]:
     forest, numbers = PromptForest(), {}
     for name in LENGTHS:
         if name in PARENTS:
             numbers[name] = forest.add(embeds[name], after=numbers[PARENTS[name]])
         else:
-            numbers[name] = forest.known_root(known[name]) if known else forest.root(embeds[name])
+            numbers[name] = forest.known_root(known[name]) if known else forest.root(embeds[name], is_read)
     states = forest.run(model.language_model)
     return {name: states[number] for name, number in numbers.items()}
 
@@ -54,12 +56,15 @@ def gradients(model, states: dict[str, torch.Tensor], embeds) -> dict[str, torch
     return torch.autograd.grad(loss, [*weights, *embeds.values()], allow_unused=True)
 
 
-@pytest.mark.parametrize('checkpointing', [False, True])
-def test_states_and_gradients_are_those_of_separate_prompts(checkpointing):
+@pytest.mark.parametrize('is_read', [True, False], ids=['read', 'unread'])
+@pytest.mark.parametrize('checkpointing', [False, 0.5, True])
+def test_states_and_gradients_are_those_of_separate_prompts(checkpointing, is_read):
     model = miniature_sa2va(activation_checkpointing=checkpointing).train()
     embeds = pieces(model)
     names = [name for name in LENGTHS if name in PARENTS]  # what is asked about; an image's states are not
-    expected, found = ({n: run(model, embeds)[n] for n in names} for run in (alone, together))
+    expected, found = alone(model, embeds), together(model, embeds, is_read=is_read)
+    assert (len(found['image']) == 0) != is_read
+    expected, found = ({name: states[name] for name in names} for states in (expected, found))
     for name in names:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5, msg=name)
     pairs = zip(gradients(model, found, embeds), gradients(model, expected, embeds))
@@ -67,12 +72,38 @@ def test_states_and_gradients_are_those_of_separate_prompts(checkpointing):
         torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-4)
 
 
-def test_behind_what_has_been_read_they_are_the_same():
+def test_unread_roots_of_unlike_length_run_in_one_batch():
+    """What the longer one has more is masked like the rest."""
+    model = miniature_sa2va().eval()
+    width, generator = model.embedding.shape[1], torch.Generator().manual_seed(0)
+    draw = lambda length: 0.5 * torch.randn(length, width, generator=generator)  # noqa: E731
+    images, questions, rows = [draw(43), draw(40)], [draw(5), draw(6), draw(4)], passes_of(model)
+    forest = PromptForest()
+    roots = [forest.root(image, is_read=False) for image in images]
+    asked = [forest.add(q, after=roots[image]) for q, image in zip(questions, (0, 1, 1))]
+    states = forest.run(model.language_model)
+    assert rows == [(2, 50)]
+    for question, image, number in zip(questions, (0, 1, 1), asked):
+        prompt = torch.cat([images[image], question])[None]
+        expected = model.language_model(inputs_embeds=prompt).last_hidden_state[0, -len(question) :]
+        torch.testing.assert_close(states[number], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_layer_leaves_out_what_is_not_read():
+    model, lengths = miniature_sa2va().eval(), []
+    for layer in model.language_model.layers:
+        layer.mlp.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[1]))
+    together(model, pieces(model), is_read=False)
+    assert lengths == [65, 25, 29, 6]
+
+
+@pytest.mark.parametrize('is_read', [True, False], ids=['read', 'unread'])
+def test_behind_what_has_been_read_they_are_the_same(is_read):
     model = miniature_sa2va().eval()
     embeds, forest = pieces(model), PromptForest()
     with torch.no_grad():
         for name in ('image', 'other'):
-            forest.root(embeds[name])
+            forest.root(embeds[name], is_read)
         _, kept = forest.run_and_keep(model.language_model)
     known = dict(zip(('image', 'other'), kept))
     assert [len(known[name]) for name in known] == [40, 23]

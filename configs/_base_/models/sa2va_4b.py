@@ -19,7 +19,9 @@ model = dict(
         base_dtype='released',
         lora=dict(r=128, lora_alpha=256, lora_dropout=0.05),
         train_embeddings=False,
-        activation_checkpointing=True,
+        # The first half of the language model's layers runs again in the backward pass. Of a card of 80 GB
+        # that leaves 25 GiB; what other cards need: docs/performance.md.
+        activation_checkpointing=0.5,
     ),
     # In tokens, the end of turn not counted. What it costs to double: docs/performance.md.
     max_caption_len=32,

@@ -173,7 +173,8 @@ class _Book(TorchDispatchMode):
                 for module in modules:
                     enter = self._enter(name, module is modules[0])
                     leave = self._leave(name, module is modules[-1])
-                    stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
+                    hook = module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
+                    stack.callback(hook.remove)
                     # Recomputation may leave a layer by an exception, once it has all it needs.
                     stack.callback(module.register_forward_hook(leave, always_call=True).remove)
             yield

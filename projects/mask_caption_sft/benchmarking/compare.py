@@ -27,29 +27,42 @@ class StepCosts:
         census: Counted in one step.
         weight_bytes: All weights that it needs, of student, teacher and start.
         seconds: Of each timed step, forward and backward pass.
+        cpu_seconds: What the process itself computed in them, on all its threads: on a CPU that is busy with
+            other work too, the better measure. Empty on a GPU.
         peak_bytes: Of each timed step, over what was there before, by CUDA's allocator. Empty on a CPU.
     """
 
     census: Census
     weight_bytes: int
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
+
+    def last_in_words(self) -> str:
+        """The last timed step."""
+        own = f', {self.cpu_seconds[-1]:.1f} of them its own' if self.cpu_seconds else ''
+        return f'{self.seconds[-1]:.1f} s{own}'
 
     def memory(self) -> int:
         """Weights and the most that a step holds beside them: measured on a GPU, counted elsewhere."""
         return self.weight_bytes + max(self.peak_bytes or [self.census.peak_bytes])
 
 
-def compare_steps(model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int) -> dict[str, StepCosts]:
+def compare_steps(
+    model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int, note: Callable[[str], None] = lambda text: None
+) -> dict[str, StepCosts]:
     """Both steps, counted once and then timed in turns, plain first.
+
+    In the plain step all layers run again in the backward pass, whatever the model's setting is.
 
     Args:
         model: In train mode. Weights in half precision run under autocast, as in training.
         batch: What both steps are given.
         num_pairs: Of timed steps. The counted steps before them warm up.
+        note: Is told what has been done.
     """
     plain = PlainStep(model)
-    losses = {PLAIN: plain.loss, OURS: model.loss}
+    losses = {PLAIN: all_layers_again(model.student)(plain.loss), OURS: model.loss}
     models = {PLAIN: [model.student, plain.teacher], OURS: [model.student, model.teacher]}
     unit = _describe_flops(model, batch)
     costs = {}
@@ -58,11 +71,13 @@ def compare_steps(model: MaskCaptionSFT, batch: RegionBatch, num_pairs: int) -> 
             _forget(model)
             census = take_census(model, models[name], _total(model, losses[name], batch), unit)
             costs[name] = StepCosts(census, _weight_bytes(models[name]))
+            note(
+                f'{name}: counted, {census.total() / 1e12:.3g} TFLOP, {costs[name].memory() / 2**20:,.0f} MiB'
+            )
         for _ in range(num_pairs):
             for name in (PLAIN, OURS):
-                seconds, peak = _time(model, _total(model, losses[name], batch))
-                costs[name].seconds.append(seconds)
-                costs[name].peak_bytes += peak
+                _time(model, _total(model, losses[name], batch), costs[name])
+                note(f'{name}: {costs[name].last_in_words()}')
     return costs
 
 
@@ -83,9 +98,27 @@ def at_iteration(number: int) -> Iterator[None]:
         info['iter'] = before
 
 
-def median_ratio(costs: dict[str, StepCosts]) -> float:
-    """How many times longer the plain step takes: the median of the pairs' ratios."""
-    pairs = zip(costs[PLAIN].seconds, costs[OURS].seconds)
+@contextmanager
+def all_layers_again(student: Sa2VA) -> Iterator[None]:
+    """Inside, no layer of the student's language model keeps its activations; also a decorator."""
+    share = student.activation_checkpointing
+    student.activation_checkpointing = True
+    student.train(student.training)
+    try:
+        yield
+    finally:
+        student.activation_checkpointing = share
+        student.train(student.training)
+
+
+def median_ratio(costs: dict[str, StepCosts], measure: str = 'seconds') -> float:
+    """How many times longer the plain step takes: the median of the pairs' ratios.
+
+    Args:
+        costs: Of both steps.
+        measure: ``'seconds'`` or ``'cpu_seconds'``.
+    """
+    pairs = zip(getattr(costs[PLAIN], measure), getattr(costs[OURS], measure))
     return statistics.median(plain / ours for plain, ours in pairs)
 
 
@@ -114,17 +147,21 @@ def _autocast(model: MaskCaptionSFT) -> AbstractContextManager:
     return nullcontext() if dtype == torch.float32 else torch.autocast(model.student.device.type, dtype)
 
 
-def _time(model: MaskCaptionSFT, loss: Callable[[], Tensor]) -> tuple[float, list[int]]:
+def _time(model: MaskCaptionSFT, loss: Callable[[], Tensor], costs: StepCosts) -> None:
+    """Time a step and, on a GPU, measure what it takes; on a CPU its own share of the processor."""
     _forget(model)
     device = model.student.device
     before = 0
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-    start = _now(device)
+    start, cpu_start = _now(device), time.process_time()
     loss().backward()
-    seconds = _now(device) - start
-    return seconds, [torch.cuda.max_memory_allocated(device) - before] if device.type == 'cuda' else []
+    costs.seconds.append(_now(device) - start)
+    if device.type == 'cuda':
+        costs.peak_bytes.append(torch.cuda.max_memory_allocated(device) - before)
+    else:
+        costs.cpu_seconds.append(time.process_time() - cpu_start)
 
 
 def _now(device: torch.device) -> float:

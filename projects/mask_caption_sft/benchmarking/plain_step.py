@@ -1,28 +1,22 @@
 """The two-stage step as one would write it first: region by region, pass by pass, nothing shared."""
 
+from collections.abc import Callable
 from copy import deepcopy
-from functools import cached_property, singledispatch
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..loop.mask_caption_sft import MaskCaptionSFT
-from ..loop.objectives import (
-    BestOfK,
-    HumanExpressions,
-    NearStart,
-    Objective,
-    SegmentCaptions,
-    TeacherIoU,
-)
-from ..losses import LossTable, caption_loss, iou_loss, kl_loss
-from ..ops.caption_bridge import TokenTwins
-from ..ops.mask import mask_iou
+from ..loop.reward import Reward
+from ..losses import LossTable
+from ..ops.mask import mask_iou, resize_masks
 from ..ops.precision import without_gradient
 from ..sa2va.sa2va import Sa2VA
 from ..structures import Captions, RegionBatch, TextEmbeds
 from . import plain_passes
 from .parts import part
+from .plain_objectives import teach
 
 
 class PlainStep:
@@ -54,7 +48,7 @@ class PlainStep:
         described = [region for region in regions if region.expressions[0] is None]
         described = described if any(o.needs_captions for o in objectives.values()) else []
         spoken = [region for region in regions if region.expressions[0] is not None]
-        run = _Run(self, described, spoken, table, captions)
+        run = PlainRun(self, described, spoken, table, captions)
         for name, objective in objectives.items():
             if described or not objective.needs_captions:
                 with part(name):
@@ -68,7 +62,7 @@ def full_copy(sa2va: Sa2VA) -> Sa2VA:
     return deepcopy(sa2va, {id(item): item for item in shared})
 
 
-class _Run:
+class PlainRun:
     """One batch: its W described regions, its regions with a human expression, and what was written."""
 
     def __init__(
@@ -114,17 +108,45 @@ class _Run:
 
     @cached_property
     @without_gradient()
-    def candidate_iou(self) -> Tensor:
-        """``[K, W]``: IoU of the teacher's mask from each caption."""
-        found = [[self._judge(*pair) for pair in zip(self.described, of_one)] for of_one in self.candidates]
-        return torch.tensor(found, device=self.described[0].image_index1.device)
+    def candidate_masks(self) -> list[list[Tensor]]:
+        """The teacher's mask ``[1, h, w]`` bool from each of K captions of each of W regions."""
+        return [[self._find(*pair) for pair in zip(self.described, of_one)] for of_one in self.candidates]
 
-    def _judge(self, region: RegionBatch, caption: Captions) -> float:
+    def _find(self, region: RegionBatch, caption: Captions) -> Tensor:
         texts = self.teacher.embed_captions(caption.texts)
         with part('teacher.segment'):
-            result, views = plain_passes.segment(self.teacher, region, texts)
-        assert views.masks is not None
-        return mask_iou(result.mask_logits > 0, views.masks).item()
+            result, _ = plain_passes.segment(self.teacher, region, texts)
+        return result.mask_logits > 0
+
+    @cached_property
+    def candidate_iou(self) -> Tensor:
+        """``[K, W]``: IoU of these masks with the regions that the captions are about."""
+        return self._table(lambda k, w: self._iou(self.candidate_masks[k][w], self.described[w]))
+
+    def rewards(self, reward: Reward) -> Tensor:
+        """``[K, W]``: what each caption is worth."""
+        found = self.candidate_iou
+        if reward.confuser_weight:
+            found = found - reward.confuser_weight * self._table(self._confuser_iou)
+        if reward.token_cost:
+            found = found - reward.token_cost * self._table(
+                lambda k, w: self.candidates[k][w].in_caption.sum().item()
+            )
+        return found
+
+    def _confuser_iou(self, number: int, column: int) -> float:
+        """The best IoU of a caption's mask with another described region of its image."""
+        image = _second_image(self.described[column])
+        others = [r for w, r in enumerate(self.described) if w != column and _second_image(r) == image]
+        return max((self._iou(self.candidate_masks[number][column], other) for other in others), default=0.0)
+
+    def _iou(self, found: Tensor, region: RegionBatch) -> float:
+        return mask_iou(found, resize_masks(region.masks2, found.shape[1:])).item()
+
+    def _table(self, value: Callable[[int, int], float]) -> Tensor:
+        """``[K, W]``, of each caption's and region's number."""
+        rows = [[value(k, w) for w in range(len(self.described))] for k in range(len(self.candidates))]
+        return torch.tensor(rows, device=self.described[0].image_index1.device)
 
     def teach_segmenter(self, region: RegionBatch, texts: TextEmbeds, iou_weight: float = 0.0) -> None:
         """The student's losses on one mask."""
@@ -134,81 +156,5 @@ class _Run:
         losses.teach(self.table, result, views, region.datasets, iou_weight)
 
 
-@singledispatch
-def teach(objective: Objective, run: _Run) -> None:
-    """What an objective of ``loop.objectives`` teaches, written plainly.
-
-    Raises:
-        TypeError: It is none of them.
-    """
-    raise TypeError(f'{type(objective).__name__} has no plain form. Write one in benchmarking/plain_step.py.')
-
-
-@teach.register
-def _(objective: BestOfK, run: _Run) -> None:
-    if len(run.candidates) < 2:
-        return
-    losses = []
-    for column, region in enumerate(run.described):
-        iou = run.candidate_iou[:, column].tolist()
-        texts = [of_one[column].texts[0] for of_one in run.candidates]
-        worth = [value if text.strip() else -1.0 for value, text in zip(iou, texts)]
-        best = max(range(len(worth)), key=worth.__getitem__)
-        if worth[best] > iou[0] + objective.margin_iou and worth[best] >= objective.min_iou:
-            losses.append(_cross_entropy(run, region, run.candidates[best][column]))
-    together = torch.cat(losses) if losses else run.candidate_iou.new_zeros(0)
-    run.table.add('loss_best', together, objective.weight, count=len(run.described))
-
-
-@teach.register
-def _(objective: TeacherIoU, run: _Run) -> None:
-    for region, caption, logits in zip(run.described, run.captions, run.scores):
-        texts = _carry(objective, run.teacher, logits, caption)
-        with part('teacher.segment'):
-            result, views = plain_passes.segment(run.teacher, region, texts)
-        assert views.masks is not None
-        run.table.add('loss_iou', iou_loss(result.mask_logits, views.masks), objective.iou_weight)
-
-
-@teach.register
-def _(objective: SegmentCaptions, run: _Run) -> None:
-    for column, (region, caption) in enumerate(zip(run.described, run.captions)):
-        if objective.gate_iou <= 0 or run.candidate_iou[0, column] >= objective.gate_iou:
-            run.teach_segmenter(region, run.student.embed_captions(caption.texts))
-
-
-@teach.register
-def _(objective: HumanExpressions, run: _Run) -> None:
-    for region in run.spoken:
-        expressions = [str(text) for text in region.expressions]
-        # An expression that fits nothing describes no mask.
-        if objective.caption_weight and region.masks1[0].any():
-            answer = run.student.text.encode_answers(expressions).to(region.image_index1.device)
-            run.table.add('loss_caption', _cross_entropy(run, region, answer), objective.caption_weight)
-        run.teach_segmenter(region, run.student.embed_expressions(expressions), objective.iou_weight)
-
-
-@teach.register
-def _(objective: NearStart, run: _Run) -> None:
-    for region, caption, logits in zip(run.described, run.captions, run.scores):
-        with part('student.score_at_start'):
-            start = plain_passes.score_at_start(run.student, region, caption)
-        is_token = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
-        run.table.add('loss_kl', kl_loss(logits, start, is_token), objective.weight)
-
-
-def _cross_entropy(run: _Run, region: RegionBatch, caption: Captions) -> Tensor:
-    return caption_loss(run.score(region, caption), plain_passes.answer_ids(caption)[None])
-
-
-def _carry(objective: TeacherIoU, teacher: Sa2VA, logits: Tensor, caption: Captions) -> TextEmbeds:
-    """One caption as embeddings that the teacher reads."""
-    width = int(caption.in_caption.sum())
-    ids = caption.ids[:, :width]
-    banned = torch.tensor(teacher.text.banned_token_ids, device=ids.device)
-    is_shared = torch.zeros(1, width, dtype=torch.bool, device=ids.device)
-    is_shared[:, -1:] = caption.shares_last
-    twins = TokenTwins(teacher.first_token_map, teacher.last_token_map, is_shared)
-    allowed = logits[:, :width].index_fill(-1, banned, -torch.inf)
-    embeds = objective.bridge(allowed, ids, teacher.embedding, twins)
-    return TextEmbeds(embeds, torch.ones_like(is_shared))
+def _second_image(region: RegionBatch) -> str:
+    return region.image_ids[int(region.image_index2[0])]

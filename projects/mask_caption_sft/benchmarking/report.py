@@ -28,6 +28,7 @@ def comparison_table(costs: dict[str, StepCosts], matmul_rate: float) -> str:
     """
     rows = [
         _row('seconds, median', costs, lambda c: statistics.median(c.seconds), median_ratio(costs)),
+        *_cpu_rows(costs),
         _row('peak memory, MiB', costs, lambda c: c.memory() / MIB, digits=0),
         _row('of it weights, MiB', costs, lambda c: c.weight_bytes / MIB, digits=0),
         _row('TFLOP', costs, lambda c: c.census.total() / TERA, digits=3),
@@ -41,6 +42,13 @@ def comparison_table(costs: dict[str, StepCosts], matmul_rate: float) -> str:
         _row('share of the matmul rate, %', costs, lambda c: 100 * utilisation(c, matmul_rate)),
     ]
     return '\n'.join(['| | plain | ours | plain / ours |', '|---|---|---|---|', *rows])
+
+
+def _cpu_rows(costs: dict[str, StepCosts]) -> list[str]:
+    if not costs[PLAIN].cpu_seconds:
+        return []
+    ratio = median_ratio(costs, 'cpu_seconds')
+    return [_row('processor seconds, median', costs, lambda c: statistics.median(c.cpu_seconds), ratio)]
 
 
 def utilisation(costs: StepCosts, matmul_rate: float) -> float:
@@ -114,6 +122,7 @@ def _step_as_data(step: StepCosts, matmul_rate: float) -> dict[str, Any]:
     census = step.census
     return {
         'seconds': step.seconds,
+        'cpu_seconds': step.cpu_seconds,
         'peak_memory_bytes': step.memory(),
         'weight_bytes': step.weight_bytes,
         'flops': {phase: census.total(phase) for phase in (FORWARD, RECOMPUTED, BACKWARD)},

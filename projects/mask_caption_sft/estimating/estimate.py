@@ -11,14 +11,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..backbones import backbone_of
 from ..checkpoints.config import read_config
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.build import build
 from ..sa2va.meta import build_on_meta
+from ..sa2va.recomputation import check_share, num_recomputed
 from ..sa2va.released_sizes import stand_in_config
 from .fake_loop import drop_values
+from .layers import Layers
 from .step_count import StepCount, count_step
 from .weights import checkpoint_bytes, count_parameters, count_weights
 from .workload import Workload, batch_of
@@ -32,6 +35,7 @@ SETTINGS = {
     'num_regions': "ChooseRegions' max_regions",
     'num_captions': 'model.num_captions',
 }
+CHECKPOINTING = 'model.sa2va.activation_checkpointing'
 ACTIVATIONS = 'activations'
 _MOST = 512
 
@@ -82,23 +86,33 @@ class Estimate:
         kind = config.model['type']
         if not issubclass(kind, MaskCaptionSFT):
             raise ValueError(f'{kind.__name__} is not the two-stage loop; only that is estimated.')
-        base = _base_config(config)
-        language = backbone_of(base).language_config
-        self.num_layers: int = language['num_hidden_layers']
-        language['num_hidden_layers'] = min(self.num_layers, 2)
-        settings = {k: v for k, v in config.model['sa2va'].items() if k not in ('base', 'type')}
-        student = build_on_meta(base, **settings)
-        # Nothing is split here: in a run that would be a matter for all ranks.
-        self.model: MaskCaptionSFT = build({**config.model, 'sa2va': student, 'shard_frozen': False})
-        self._mode = drop_values(self.model)
-        self.model.train()
+        self._base = _base_config(config)
+        self.num_layers: int = backbone_of(self._base).language_config['num_hidden_layers']
+        self._built: dict[tuple[int, float], tuple[MaskCaptionSFT, FakeTensorMode]] = {}
         dtype = config.optim_wrapper.get('dtype')
         self.dtype = getattr(torch, dtype) if dtype else None
-        self.workload = Workload.of(config, self.model)
+        share = check_share(config.model['sa2va'].get('activation_checkpointing', False))
+        recomputed = num_recomputed(share, self.num_layers)
+        self.model, _ = self._model_of(Layers(self.num_layers, recomputed))
+        self.workload = Workload.of(config, self.model, recomputed)
         self.parameters = count_parameters(self.model, self.num_layers)
         shard_frozen = config.model.get('shard_frozen', False)
         self.weights = count_weights(self.model, self.num_layers, num_gpus, shard_frozen)
         self._counted: dict[tuple[Workload, bool], StepCount] = {}
+
+    def _model_of(self, layers: Layers) -> tuple[MaskCaptionSFT, FakeTensorMode]:
+        """A model with a few layers that stand for all, and what makes its inputs."""
+        key = layers.num_built, layers.share_of_built
+        if key not in self._built:
+            base = deepcopy(self._base)
+            backbone_of(base).language_config['num_hidden_layers'] = layers.num_built
+            settings = {k: v for k, v in self.config.model['sa2va'].items() if k not in ('base', 'type')}
+            student = build_on_meta(base, **settings | {'activation_checkpointing': layers.share_of_built})
+            # Nothing is split here: in a run that would be a matter for all ranks.
+            model = build({**self.config.model, 'sa2va': student, 'shard_frozen': False})
+            self._built[key] = model, drop_values(model)
+            model.train()
+        return self._built[key]
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -124,22 +138,44 @@ class Estimate:
 
     def _count(self, workload: Workload, speaks: bool) -> StepCount:
         if (workload, speaks) not in self._counted:
-            self.model.num_captions = workload.num_captions
-            batch = batch_of(workload, self.model.student, self._mode, speaks)
-            self._counted[workload, speaks] = count_step(
-                self.model, batch, self.num_layers, self.dtype, with_signals=True
-            )
+            layers = Layers(self.num_layers, workload.num_recomputed)
+            model, mode = self._model_of(layers)
+            model.num_captions = workload.num_captions
+            batch = batch_of(workload, model.student, mode, speaks)
+            self._counted[workload, speaks] = count_step(model, batch, layers, self.dtype, with_signals=True)
         return self._counted[workload, speaks]
 
-    def largest(self, setting: str, memory_bytes: float, most: int = _MOST) -> int:
-        """The largest value of one of ``SETTINGS`` that fits so many bytes; 0 if none does."""
+    def largest(self, setting: str, memory_bytes: float, most: int = _MOST, **changes: int) -> int:
+        """The largest value of one of ``SETTINGS`` that fits so many bytes; 0 if none does.
+
+        Args:
+            setting: Its name in the workload.
+            memory_bytes: The limit.
+            most: No larger one is an answer.
+            changes: Other sizes of the workload that are not the config's.
+        """
 
         def bytes_of(value: int) -> int:
-            changes: dict[str, Any] = {setting: value}
-            workload = replace(self.workload, **changes)
-            return sum(self._memory(self._count(workload, speaks=False)).values())
+            return self._bytes(**{**changes, setting: value})
 
         return largest_that_fits(bytes_of, memory_bytes, getattr(self.workload, setting), most)
+
+    def fewest_recomputed(self, memory_bytes: float) -> int | None:
+        """How many of the language model's layers have to run again for the step to fit so many bytes.
+
+        None if it does not fit with all of them.
+        """
+
+        def bytes_of(kept: int) -> int:
+            return self._bytes(num_recomputed=self.num_layers - kept)
+
+        if bytes_of(0) > memory_bytes:
+            return None
+        return self.num_layers - largest_that_fits(bytes_of, memory_bytes, self.num_layers, self.num_layers)
+
+    def _bytes(self, **changes: Any) -> int:
+        """Of the config's workload with some of its sizes changed."""
+        return sum(self._memory(self._count(replace(self.workload, **changes), speaks=False)).values())
 
 
 def usable_bytes(memory_gib: float) -> float:

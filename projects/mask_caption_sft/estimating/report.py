@@ -1,6 +1,6 @@
 """An estimate in words."""
 
-from .estimate import ACTIVATIONS, GIB, RESERVE_RATIO, SETTINGS, Cost, Estimate, usable_bytes
+from .estimate import ACTIVATIONS, CHECKPOINTING, GIB, RESERVE_RATIO, SETTINGS, Cost, Estimate, usable_bytes
 
 TERA = 10**12
 
@@ -77,6 +77,7 @@ def hours_line(iterations: int | None, cost: Cost, flops_per_second: float, util
 def fitting_table(estimate: Estimate, memory_gib: float) -> str:
     """The largest settings that fit a card, each with the others as they are."""
     limit, rows = usable_bytes(memory_gib), []
+    rows.append(_recomputed_row(estimate, limit))
     for setting, name in SETTINGS.items():
         now, largest = getattr(estimate.workload, setting), estimate.largest(setting, limit)
         # Beyond that it is not counted, see largest_that_fits.
@@ -84,6 +85,19 @@ def fitting_table(estimate: Estimate, memory_gib: float) -> str:
     reserve = f'{RESERVE_RATIO:.0%} left for what is not counted'
     head = f'| largest that fits {memory_gib:g} GiB, {reserve} | now | largest |'
     return '\n'.join([head, '|---|---|---|', *rows])
+
+
+def _recomputed_row(estimate: Estimate, limit: float) -> str:
+    """The setting that costs time alone, with the smallest value that fits."""
+    fewest = estimate.fewest_recomputed(limit)
+    least = 'none' if fewest is None else _share(fewest, estimate.num_layers)
+    now = _share(estimate.workload.num_recomputed, estimate.num_layers)
+    return f'| {CHECKPOINTING}, least | {now} | {least} |'
+
+
+def _share(number: int, num_layers: int) -> str:
+    """The share of the layers in two digits, from which exactly this number of layers follows."""
+    return f'{number * 100 // num_layers / 100:g} ({number} of {num_layers} layers)'
 
 
 def over_memory(estimate: Estimate, memory_gib: float) -> str | None:
@@ -112,11 +126,17 @@ def out_of_memory(estimate: Estimate, memory_gib: float, error: BaseException) -
 
 
 def what_to_lower(estimate: Estimate, memory_gib: float) -> str:
-    """Each setting that can be lowered, with its largest value below the present one that fits."""
+    """What makes the step fit: more layers that run again, which costs time alone; or else, with all of them,
+    each setting that can be lowered, with its largest value below the present one that fits."""
     limit, advice = usable_bytes(memory_gib), []
+    again, num_layers = estimate.workload.num_recomputed, estimate.num_layers
+    fewest = estimate.fewest_recomputed(limit)
+    if fewest is not None and again < num_layers:
+        now, then = (_share(number, num_layers) for number in (again, max(fewest, again + 1)))
+        return f'Raise {CHECKPOINTING} from {now} to {then}: it costs time and changes nothing else.'
     for setting, name in SETTINGS.items():
         now = getattr(estimate.workload, setting)
-        largest = estimate.largest(setting, limit, most=now - 1) if now > 1 else 0
+        largest = estimate.largest(setting, limit, now - 1, num_recomputed=num_layers) if now > 1 else 0
         if largest:
             advice.append(f'{name} from {now} to {largest}')
     if not advice:
@@ -128,4 +148,5 @@ def what_to_lower(estimate: Estimate, memory_gib: float) -> str:
     more = ''
     if any(text.startswith(SETTINGS['batch_size']) for text in advice):
         more = ' (a smaller batch with a larger optim_wrapper.accumulative_counts learns the same)'
-    return f'Lower {", or ".join(advice)}{more}.'
+    before = f'Set {CHECKPOINTING}=True and lower' if again < num_layers else 'Lower'
+    return f'{before} {", or ".join(advice)}{more}.'

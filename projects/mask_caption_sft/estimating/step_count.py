@@ -1,4 +1,4 @@
-"""The work and the memory of one step, counted with two of the language model's layers."""
+"""The work and the memory of one step, counted with a few of the language model's layers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ from ..loop.step import Step
 from ..sa2va import rollout
 from ..structures import RegionBatch
 from .fake_loop import as_in_training, run_operation
+from .layers import Layers
 
 BACKWARD = 'backward, recomputation included'
 
@@ -46,23 +47,25 @@ class StepCount:
 def count_step(
     model: MaskCaptionSFT,
     batch: RegionBatch,
-    num_layers: int,
+    layers: Layers,
     dtype: torch.dtype | None = None,
     with_signals: bool = False,
 ) -> StepCount:
     """Run a step's forward and backward pass without values, and count.
 
-    The layers of a language model are alike. So one or two are built, each operation and each byte is
-    charged to the layer that makes it, and one layer stands for all others.
+    The layers of a language model are alike, but for those that run again in the backward pass. So one or
+    two are built of each kind, each operation and each byte is charged to the layer that makes it, and one
+    layer stands for all others of its kind.
 
     Args:
-        model: From :func:`drop_values`, with ``min(num_layers, 2)`` layers; in train mode.
+        model: From :func:`drop_values`, with ``layers.num_built`` layers, of which ``layers.share_of_built``
+            run again; in train mode.
         batch: Its pixels are without values too.
-        num_layers: Of the language model that is meant.
+        layers: Of the language model that is meant.
         dtype: Of autocast; None for none.
         with_signals: Count an iteration in which the cheat signals are read: it holds the most.
     """
-    counter = _Counter(num_layers)
+    counter = _Counter(layers)
     with ExitStack() as stack:
         stack.enter_context(as_in_training(model, dtype, with_signals))
         if with_signals:
@@ -84,9 +87,9 @@ class _Counter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, num_layers: int) -> None:
+    def __init__(self, layers: Layers) -> None:
         super().__init__()
-        self.count, self.num_layers = StepCount(), num_layers
+        self.count, self._kinds = StepCount(), layers.kinds()
         self.is_backward = False
         self._memory = LiveBytes()
         #: The layer that runs or ran last; and whether it is running.
@@ -107,13 +110,21 @@ class _Counter(TorchDispatchMode):
         return BACKWARD if self.is_backward else current_part()
 
     def _repeats(self) -> float:
-        """For how many layers each that is built stands."""
-        return self.num_layers / min(self.num_layers, 2)
+        """For how many layers the one that runs stands."""
+        return next(count / len(built) for count, built in self._kinds if self._layer in built)
 
     def _held(self) -> int:
-        """Bytes at this moment: the layer that runs counts once, the other one for all the rest."""
+        """Bytes at this moment: of its kind the layer that runs counts once, the other one for the rest; of
+        the other kind both count for all."""
         held = self._memory.held
-        return held[None] + held[self._layer] + (self.num_layers - 1) * held[1 - self._layer]
+        total = float(held[None])
+        for count, built in self._kinds:
+            others = [number for number in built if number != self._layer]
+            if self._layer in built:
+                total += held[self._layer]
+                count -= 1
+            total += sum(held[number] for number in others) * count / max(len(others), 1)
+        return round(total)
 
     @contextmanager
     def watching(self, layers: nn.ModuleList) -> Iterator[None]:
@@ -121,7 +132,9 @@ class _Counter(TorchDispatchMode):
         with ExitStack() as stack:
             for number, layer in enumerate(layers):
                 enter = self._enter(number)
-                stack.callback(layer.register_forward_pre_hook(enter, with_kwargs=True).remove)
+                # Before the last layer's own hook, which runs a part of it.
+                hook = layer.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
+                stack.callback(hook.remove)
                 # Recomputation may leave a layer by an exception, once it has all it needs.
                 leave = self._leave(number)
                 stack.callback(layer.register_forward_hook(leave, always_call=True).remove)

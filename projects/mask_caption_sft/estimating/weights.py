@@ -24,14 +24,14 @@ def count_parameters(model: MaskCaptionSFT, num_layers: int) -> dict[tuple[str, 
     """Parameters of the student by ``'trained'`` or ``'frozen'`` and part.
 
     Args:
-        model: With ``min(num_layers, 2)`` of the language model's layers, which are alike.
+        model: With a few of the language model's layers, which are alike.
         num_layers: Of the language model that is meant.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for name, parameter in model.student.named_parameters():
         kind = 'trained' if parameter.requires_grad else 'frozen'
         part = next(title for mark, title in _PARTS.items() if mark in name)
-        counts[kind, part] += parameter.numel() * _repeats(name, num_layers)
+        counts[kind, part] += parameter.numel() * _repeats(name, model, num_layers)
     return dict(sorted(counts.items()))
 
 
@@ -47,11 +47,10 @@ def count_weights(
     """
     sizes: Counter[bool] = Counter()
     for name, parameter in model.student.named_parameters():
-        sizes[parameter.requires_grad] += parameter.nbytes * _repeats(name, num_layers)
+        sizes[parameter.requires_grad] += parameter.nbytes * _repeats(name, model, num_layers)
     own = {id(p) for p in model.student.parameters()}
-    teacher = sum(
-        p.nbytes * _repeats(n, num_layers) for n, p in model.teacher.named_parameters() if id(p) not in own
-    )
+    teachers = [(n, p) for n, p in model.teacher.named_parameters() if id(p) not in own]
+    teacher = sum(p.nbytes * _repeats(n, model, num_layers) for n, p in teachers)
     start = model.student.start_weights
     trained = sizes[True]
     return {
@@ -78,7 +77,8 @@ def _elsewhere(model: MaskCaptionSFT, num_layers: int, num_gpus: int) -> int:
     return max(layer * (num_layers - 1) - layer * num_layers // num_gpus, 0)
 
 
-def _repeats(name: str, num_layers: int) -> int:
-    """For how many parameters one of this name stands: the first layer stands for itself, the second for
-    all others."""
-    return num_layers - 1 if f'{_LAYERS}1.' in name else 1
+def _repeats(name: str, model: MaskCaptionSFT, num_layers: int) -> int:
+    """For how many parameters one of this name stands: the last layer that is built stands for itself and for
+    those that are not, the others for themselves."""
+    built = len(model.student.language_model.layers)
+    return num_layers - built + 1 if f'{_LAYERS}{built - 1}.' in name else 1

@@ -27,6 +27,7 @@ class Workload:
         num_regions: Of each.
         num_captions: K.
         num_tiles: Of each view, thumbnail included.
+        num_recomputed: The language model's layers that run again in the backward pass.
         expression_ratio: The share of the pairs whose regions have human expressions.
         with_expressions: Their datasets.
     """
@@ -35,11 +36,12 @@ class Workload:
     num_regions: int
     num_captions: int
     num_tiles: int
+    num_recomputed: int = 0
     expression_ratio: float = 0.0
     with_expressions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: Config, model: MaskCaptionSFT) -> 'Workload':
+    def of(cls, config: Config, model: MaskCaptionSFT, num_recomputed: int) -> 'Workload':
         """Every image in all its tiles, with as many regions as may be drawn."""
         loader = config.train_dataloader
         packs = [transform for _, transform in packers(loader, 'train_dataloader')]
@@ -52,6 +54,7 @@ class Workload:
             num_regions=max((count or _DEFAULT_REGIONS for count in chosen), default=_DEFAULT_REGIONS),
             num_captions=model.num_captions,
             num_tiles=tiles + (tiles > 1),
+            num_recomputed=num_recomputed,
             expression_ratio=sum(spoken.values()),
             with_expressions=tuple(spoken),
         )

@@ -51,7 +51,7 @@ class Prefix:
             return
         forest = PromptForest()
         for image in new:
-            forest.root(image_piece(self.model, self.tokens(image)))
+            forest.root(image_piece(self.model, self.tokens(image)), is_read=False)
         self.model.check_context(forest.longest_prompt(), 0)
         with self.model.without_recomputation():
             _, kept = forest.run_and_keep(self.model.language_model)

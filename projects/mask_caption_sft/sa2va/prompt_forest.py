@@ -40,11 +40,13 @@ class _Tree:
         pieces: Their numbers in the forest.
         parents: For each the place in this tree of the piece that it continues; None for the root.
         cached: The root's keys and values, if it has been read before.
+        is_root_read: Whether the root's states are wanted.
     """
 
     pieces: list[int] = field(default_factory=list)
     parents: list[int | None] = field(default_factory=list)
     cached: KeysValues | None = None
+    is_root_read: bool = True
 
 
 class PromptForest:
@@ -61,9 +63,15 @@ class PromptForest:
         self._tree_of: list[int] = []
         self._trees: list[_Tree] = []
 
-    def root(self, embeds: Tensor) -> int:
-        """Add a piece ``[L, D]`` that continues nothing; its number."""
-        self._trees.append(_Tree())
+    def root(self, embeds: Tensor, is_read: bool = True) -> int:
+        """Add a piece ``[L, D]`` that continues nothing; its number.
+
+        Args:
+            embeds: Its embedded tokens.
+            is_read: Whether its states are wanted. Those of what all prompts of an image begin with are
+                not, which saves most of the last layer and of attention's mask.
+        """
+        self._trees.append(_Tree(is_root_read=is_read))
         return self._append(embeds, len(embeds), len(self._trees) - 1, None)
 
     def known_root(self, cached: KeysValues) -> int:
@@ -96,7 +104,8 @@ class PromptForest:
     # ------------------------------------------------------------------ running
 
     def run(self, language_model: nn.Module) -> list[Tensor]:
-        """The last hidden states (after the final norm) ``[L, D]`` of each piece; none of known roots."""
+        """The last hidden states (after the final norm) ``[L, D]`` of each piece; of roots that are known or
+        not read those of no token, or of the last ones."""
         return self._run(language_model, keep=False)[0]
 
     def run_and_keep(self, language_model: nn.Module) -> tuple[list[Tensor], list[KeysValues]]:
@@ -110,9 +119,9 @@ class PromptForest:
         states: dict[int, Tensor] = {}
         kept: dict[int, KeysValues] = {}
         for trees in self._batches():
-            hidden, cache = self._run_together(language_model, trees, keep)
+            hidden, cache, left_out = self._run_together(language_model, trees, keep)
             for row, tree in enumerate(trees):
-                self._split(tree, hidden[row], states)
+                self._split(tree, hidden[row], left_out, states)
                 if keep and cache is not None:
                     self._split_kept(tree, cache, row, kept)
         numbers = range(len(self._embeds))
@@ -134,50 +143,63 @@ class PromptForest:
 
     def _run_together(
         self, language_model: nn.Module, trees: list[_Tree], keep: bool
-    ) -> tuple[Tensor, DynamicCache | None]:
+    ) -> tuple[Tensor, DynamicCache | None, int]:
+        """Hidden states, what attention keeps, and the number of first tokens that have no states."""
         rows = [self._new_embeds(tree) for tree in trees]
         embeds = pad_sequence(rows, batch_first=True)
-        settings = {}
+        settings: dict[str, Any] = {}
         known = [tree.cached for tree in trees if tree.cached is not None]
         cache = DynamicCache() if keep or known else None
         if cache is not None and known:
             _fill(cache, known)
+        # At least one token has states: no kernel is made for none.
+        trunk_len = min(self._trunk_len(trees), embeds.shape[1] - 1)
         # Padding stands at the end, where it changes nothing for a chain.
-        if known or not all(is_chain(tree.parents) for tree in trees):
-            positions, added = self._layout(trees, embeds)
+        if known or trunk_len or not all(is_chain(tree.parents) for tree in trees):
+            positions, added = self._layout(trees, embeds, trunk_len)
             settings = dict(position_ids=positions, attention_mask=added)
+        if trunk_len:
+            settings.update(trunk_len=trunk_len)
         output = language_model(
             inputs_embeds=embeds, past_key_values=cache, use_cache=cache is not None, **settings
         )
-        return output.last_hidden_state, cache
+        return output.last_hidden_state, cache, trunk_len
+
+    def _trunk_len(self, trees: list[_Tree]) -> int:
+        """How many tokens every row begins with whose states nobody reads."""
+        if any(tree.is_root_read or tree.cached is not None for tree in trees):
+            return 0
+        return min(self._lengths[tree.pieces[0]] for tree in trees)
 
     def _new_embeds(self, tree: _Tree) -> Tensor:
         pieces = tree.pieces[1:] if tree.cached is not None else tree.pieces
         return torch.cat([self._embeds[number] for number in pieces])
 
-    def _layout(self, trees: list[_Tree], embeds: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions ``[N, L]`` of the new tokens, and what is added to their attention's scores.
+    def _layout(self, trees: list[_Tree], embeds: Tensor, trunk_len: int) -> tuple[Tensor, Tensor]:
+        """Positions ``[N, L]`` of the new tokens, and what is added to the attention's scores of those behind
+        the trunk.
 
-        The latter is ``[N, 1, L, known + L]``, 0 or -inf, in the type that attention computes in: a bool
-        mask would be turned into such numbers once in every layer.
+        The latter is ``[N, 1, L - trunk, known + L]``, 0 or -inf, in the type that attention computes in: a
+        bool mask would be turned into such numbers once in every layer.
         """
         width = embeds.shape[1]
         known = len(trees[0].cached) if trees[0].cached is not None else 0
         positions = torch.zeros(len(trees), width, dtype=torch.long)
-        visible = torch.eye(width, known + width, dtype=torch.bool).roll(known, 1).repeat(len(trees), 1, 1)
+        itself = torch.eye(width, known + width, dtype=torch.bool).roll(known, 1)[trunk_len:]
+        visible = itself.repeat(len(trees), 1, 1)
         for row, tree in enumerate(trees):
             places, sees = tree_layout([self._lengths[n] for n in tree.pieces], tree.parents)
             positions[row, : len(places) - known] = places[known:]
-            visible[row, : len(places) - known, : len(places)] = sees[known:]
+            visible[row, : len(places) - known - trunk_len, : len(places)] = sees[known + trunk_len :]
         dtype = autocast_dtype(embeds.device) or embeds.dtype
         added = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, -torch.inf)
         return positions.to(embeds.device), added[:, None].to(embeds.device)
 
-    def _split(self, tree: _Tree, hidden: Tensor, states: dict[int, Tensor]) -> None:
-        end = 0
+    def _split(self, tree: _Tree, hidden: Tensor, left_out: int, states: dict[int, Tensor]) -> None:
+        end = -left_out
         for number in tree.pieces:
             begin, end = end, end + len(self._embeds[number])
-            states[number] = hidden[begin:end]
+            states[number] = hidden[max(begin, 0) : max(end, 0)]
 
     def _split_kept(self, tree: _Tree, cache: DynamicCache, row: int, kept: dict[int, KeysValues]) -> None:
         layers: list[Any] = cache.layers

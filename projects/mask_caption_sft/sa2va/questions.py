@@ -49,6 +49,7 @@ class Questions:
         self._tokens: dict[int, Tensor] = {}
         self._images: dict[int, int] = {}
         self._regions: dict[tuple[int, ...], int] = {}
+        self._answers: dict[tuple[int, ...], int] = {}
 
     # ------------------------------------------------------------------ what can be asked
 
@@ -61,7 +62,7 @@ class Questions:
         """
         questions = self._add_describes(views)
         answers = [
-            self._add(self.model.embed_ids(ids[keep]), after=question)
+            self._answer(question, ids[keep])
             for question, ids, keep in zip(questions, captions.ids, captions.mask)
         ]
 
@@ -142,6 +143,13 @@ class Questions:
             self._regions[key] = self._add(piece, after=self._image(image))
         return self._regions[key]
 
+    def _answer(self, question: int, ids: Tensor) -> int:
+        """An answer to a question; the same one asked about twice runs once."""
+        key = (question, *ids.tolist())
+        if key not in self._answers:
+            self._answers[key] = self._add(self.model.embed_ids(ids), after=question)
+        return self._answers[key]
+
     def _image(self, image: int) -> int:
         """The root of everything about an image."""
         if image not in self._images:
@@ -150,7 +158,7 @@ class Questions:
             elif self.prefix is not None:
                 root = self._forest.known_root(self.prefix[image])
             else:
-                root = self._forest.root(image_piece(self.model, self._image_tokens(image)))
+                root = self._forest.root(image_piece(self.model, self._image_tokens(image)), is_read=False)
             self._images[image] = root
         return self._images[image]
 

@@ -44,9 +44,11 @@ from .prefix import Prefix
 from .prompt_forest import PromptForest
 from .prompt_pieces import describe_piece, image_piece, segment_piece
 from .questions import Questions
+from .recomputation import check_share, num_recomputed, recompute_first
 from .rollout import write_captions
 from .start_weights import StartWeights, adapters_of
 from .text_codec import TextCodec
+from .trunk import let_trunks_run
 
 
 class Sa2VA(nn.Module):
@@ -69,7 +71,9 @@ class Sa2VA(nn.Module):
         base_dtype: In what the frozen weights are held: ``'float32'``, ``'bfloat16'``, or ``'released'``
             for what the checkpoint stores. In half precision the model runs under autocast only.
             What is trained is float32.
-        activation_checkpointing: Recompute the language model's and the mask decoder's activations.
+        activation_checkpointing: The share of the language model's layers, rounded up, that run again in the
+            backward pass instead of keeping their activations, the first ones; True for all. With any
+            of them the mask decoder runs again too. The frozen encoders have no backward pass.
         merge_to_write: Write captions with LoRA inside copies of the weights, see :func:`merged_lora`.
         compile_to_write: Write captions through ``torch.compile``, once for all lengths.
         prompt_template: Name of a prompt template; by default the one that ``config.json`` states.
@@ -89,7 +93,7 @@ class Sa2VA(nn.Module):
         train_embeddings: bool = False,
         train_all: bool = False,
         base_dtype: str = 'float32',
-        activation_checkpointing: bool = False,
+        activation_checkpointing: float = False,
         merge_to_write: bool = False,
         compile_to_write: bool = False,
         prompt_template: str | None = None,
@@ -132,8 +136,8 @@ class Sa2VA(nn.Module):
         float32_embeddings(self.mllm.get_input_embeddings())
         self.frozen = list(frozen_modules(self))
         self.remember_start()
-        self.activation_checkpointing = activation_checkpointing
-        self.recompute_masks = activation_checkpointing  # the teacher's too, whose layers keep theirs
+        self.activation_checkpointing = check_share(activation_checkpointing)
+        self.recompute_masks = activation_checkpointing > 0  # the teacher's too, whose layers keep theirs
         self.train()
 
     # ------------------------------------------------------------------ construction
@@ -144,6 +148,7 @@ class Sa2VA(nn.Module):
             self.mllm = self.backbone.build(self.text.image_token_id)
             self.grounding_encoder = build_grounding_encoder(self.config)
             self.text_hidden_fcs = build_text_hidden_fcs(self.config, self.backbone.hidden_size)
+        let_trunks_run(self.language_model)
         self.mllm.tie_weights()  # on the meta device every assignment makes a parameter of its own
 
     def replace_weights(self, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
@@ -226,15 +231,9 @@ class Sa2VA(nn.Module):
             self.start_weights.apply(function)
         return super()._apply(function, recurse)
 
-    def _set_checkpointing(self, enabled: bool) -> None:
-        # A layer recomputes only while its own `training` flag is set; its submodules keep theirs,
-        # so a model in eval mode recomputes too, with its dropout off.
+    def _set_checkpointing(self, share: float) -> None:
         language_model = self.language_model
-        if enabled:
-            language_model.gradient_checkpointing_enable({'use_reentrant': False})
-        for layer in language_model.layers:
-            layer.gradient_checkpointing = enabled
-            layer.training = enabled or self.training
+        recompute_first(language_model, num_recomputed(share, len(language_model.layers)))
 
     def train(self, mode: bool = True) -> 'Sa2VA':
         """Train or eval mode; what is frozen stays in eval mode, as do the encoders."""
