@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones import backbone_of
+from ..grounding import grounding_kind_of, state_grounding_kind
+from .released import tensor_names
 
 
 def read_config(base: str | Path) -> dict[str, Any]:
     """Content of ``config.json`` of a released checkpoint, checked.
+
+    Upstream's does not say which grounding encoder there is. Where the names of the tensors do, the content
+    has it as ``"grounding_encoder"``.
 
     Raises:
         FileNotFoundError: No such directory or file.
@@ -27,6 +32,7 @@ def read_config(base: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f'{path} holds a {type(config).__name__}, not the settings of a Sa2VA.')
     check_config(config, str(path))
+    state_grounding_kind(config, tensor_names(base))
     return config
 
 
@@ -44,3 +50,4 @@ def check_config(config: dict[str, Any], where: str) -> None:
             "Sa2VA's released layout (config.json, safetensors, tokenizer files)."
         )
     backbone_of(config, where)
+    grounding_kind_of(config, where)
