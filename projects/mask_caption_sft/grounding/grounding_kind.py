@@ -72,15 +72,26 @@ class GroundingKind(ABC):
             ValueError: The installed transformers does not have it.
         """
 
-    @abstractmethod
     def check_weights(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-        """Raise ``ValueError`` if a checkpoint's encoder is not of the size that its config stands for.
+        """Raise ``ValueError`` if a checkpoint has another encoder than its config stands for, or one of
+        another size.
 
         Args:
             shapes: Of the released tensors of the grounding encoder. What is missing is left to whoever
                 loads the weights, and lists it.
             where: Names the checkpoint in messages.
         """
+        if shapes and not self.is_in(shapes):
+            raise ValueError(
+                f'{where}: expected is the grounding encoder {self.name}, whose tensors begin with '
+                f'{self.encoder_prefix}; there is none, and {min(shapes)} for one. Use config.json and '
+                'weights of one checkpoint.'
+            )
+        self._check_size(shapes, where)
+
+    @abstractmethod
+    def _check_size(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+        """Raise ``ValueError`` for an encoder of another size, see :meth:`check_weights`."""
 
     def is_in(self, names: Collection[str]) -> bool:
         """Whether a checkpoint's tensors, by their names, have this encoder."""

@@ -96,7 +96,7 @@ class Sam2(GroundingKind):
         """256 in every release."""
         return self.sizes['hidden_size']
 
-    def check_weights(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    def _check_size(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
         """By the width and the number of blocks."""
         if _PATCH_EMBEDDING not in shapes:
             return

@@ -152,7 +152,7 @@ class Sam3(GroundingKind):
         """256 in the release."""
         return self.sizes['hidden_size']
 
-    def check_weights(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    def _check_size(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
         """By the width and the number of blocks."""
         if _PATCH_EMBEDDING not in shapes:
             return
