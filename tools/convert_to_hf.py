@@ -8,7 +8,7 @@
 
 The base is the one the checkpoint started from; --base gives another copy of it. Upstream's own training
 checkpoints (`.pth` with `mllm.model...` names) are read too; they need --base. The base's own code travels
-along; --code puts another version of a file in its place (docs/evaluation.md).
+along; --code puts another version of a file in its place (docs/upstream_scripts.md).
 """
 
 import _root  # noqa: F401

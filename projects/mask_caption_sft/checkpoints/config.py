@@ -6,6 +6,7 @@ from typing import Any
 
 from ..backbones import backbone_of
 from ..grounding import grounding_kind_of, state_grounding_kind
+from .config_values import check_values
 from .released import tensor_names
 
 
@@ -49,5 +50,6 @@ def check_config(config: dict[str, Any], where: str) -> None:
             f'{where} has model_type {model_type!r}, not "sa2va_chat". Point `base` at a directory in '
             "Sa2VA's released layout (config.json, safetensors, tokenizer files)."
         )
+    check_values(config, where)
     backbone_of(config, where)
     grounding_kind_of(config, where)
