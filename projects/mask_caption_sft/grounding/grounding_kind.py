@@ -129,3 +129,29 @@ def share_positions(native: Any) -> None:
     buffers['prompt_encoder.shared_embedding.positional_embedding'].copy_(
         buffers['shared_image_embedding.positional_embedding']
     )
+
+
+def with_stated(sizes: dict[str, Any], config: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    """The sizes of a release, but for those that a config states under a key, as tiny checkpoints do.
+
+    Raises:
+        ValueError: A stated size is of no use.
+    """
+    stated = config.get(key, {})
+    if not isinstance(stated, dict):
+        raise ValueError(f'{where}: {key} is {stated!r}; expected are sizes by name: {", ".join(sizes)}.')
+    wrong = [f'{name}={value!r}' for name, value in stated.items() if not _is_like(value, sizes.get(name))]
+    if wrong:
+        raise ValueError(
+            f'{where}: {key} states {", ".join(wrong)}; expected is a whole number above 0 or, in place of '
+            f'{", ".join(name for name, v in sizes.items() if isinstance(v, list))}, a list of such. '
+            f'Its names are {", ".join(sizes)}.'
+        )
+    return sizes | stated
+
+
+def _is_like(value: Any, released: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    least = 0 if isinstance(released, list) else 1  # a list may hold the number of the first block
+    are_sizes = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values)
+    return bool(values) and are_sizes and type(value) is type(released)

@@ -13,7 +13,7 @@ from transformers import (
     Sam2VisionConfig,
 )
 
-from .grounding_kind import GroundingKind, share_positions
+from .grounding_kind import GroundingKind, share_positions, with_stated
 from .sam_rows import MEMORY, NATIVE, PROMPTED, RELEASED, mlp_of_decoder, rows
 
 #: SAM 2's hiera-large, which every released Sa2VA with SAM 2 uses; ``config.json`` does not repeat it.
@@ -71,7 +71,7 @@ class Sam2(GroundingKind):
 
     def __init__(self, config: dict[str, Any], where: str) -> None:
         super().__init__(config, where)
-        self.sizes = HIERA_LARGE | config.get('tiny_sam2', {})
+        self.sizes = with_stated(HIERA_LARGE, config, 'tiny_sam2', where)
 
     @property
     def image_size(self) -> int:

@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor
 
 from ..backbones.key_rows import Fused
-from .grounding_kind import GroundingKind, share_positions
+from .grounding_kind import GroundingKind, share_positions, with_stated
 from .sam_rows import MEMORY, NATIVE, PROMPTED, RELEASED, mlp_of_decoder, rows
 
 #: SAM 3's sizes, of which there is one set; ``config.json`` does not repeat them.
@@ -124,7 +124,7 @@ class Sam3(GroundingKind):
 
     def __init__(self, config: dict[str, Any], where: str) -> None:
         super().__init__(config, where)
-        self.sizes = SAM3 | config.get('tiny_sam3', {})
+        self.sizes = with_stated(SAM3, config, 'tiny_sam3', where)
 
     @property
     def grid_size(self) -> int:
