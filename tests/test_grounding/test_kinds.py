@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from projects.mask_caption_sft.checkpoints.config import check_config, read_config
 from projects.mask_caption_sft.checkpoints.key_map import key_map_of
+from projects.mask_caption_sft.checkpoints.trained_tensors import released_to_upstream, upstream_to_released
 from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.engine.base_sizes import follow_base, packers
 from projects.mask_caption_sft.grounding import grounding_kind_of, sam3
@@ -167,6 +168,13 @@ def test_what_no_image_needs_is_told_from_what_it_does():
     for name in ('sam2_convs.2.conv_3x3.weight', 'trunk.blocks.31.attn.proj.bias', 'trunk.pos_embed'):
         assert not key_map.is_unused(vision + name)
         assert key_map.entry_for(vision + name) is not None
+
+
+@pytest.mark.parametrize('memory', ['memory_encoder', 'maskmem_backbone'])
+def test_a_factor_of_the_memory_has_a_name_of_its_own_in_upstreams_training_files(memory):
+    released = f'{PREFIX}{memory}.fuser.layers.0.g_weight'
+    assert released_to_upstream(released, None) == f'{PREFIX}{memory}.fuser.layers.0.gamma'
+    assert upstream_to_released(released_to_upstream(released, None)) == released
 
 
 # ---------------------------------------------------------------- refusals

@@ -34,7 +34,7 @@ class Answer:
         text: Without the end of turn.
         token_ids: ``[T]`` long, as generated.
         seg_states: ``[N, D]``, the last hidden state at each ``[SEG]``.
-        mask_logits: ``[N, h, w]``, of N masks (h = w = G / 4).
+        mask_logits: ``[N, h, w]``, of N masks, at the size at which they are drawn.
     """
 
     text: str
