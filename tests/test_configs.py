@@ -156,6 +156,16 @@ def test_the_official_config_has_a_figure_for_every_split_and_trains_as_its_pare
     assert official.val_evaluator == Config.fromfile('configs/mask_caption_sft_4b.py').val_evaluator
 
 
+def test_the_config_of_v2s_figures_counts_a_missing_mask_as_empty_and_is_else_that_of_v1s():
+    v1, v2 = (Config.fromfile(f'configs/mask_caption_sft_4b_official{kind}.py') for kind in ('', '_v2'))
+    assert [m.type for m in v2.test_evaluator] == [m.type for m in v1.test_evaluator[:-1]]
+    assert {m.missing for m in v2.test_evaluator} == {'empty'}
+    assert [(m.prefix, list(m.datasets)) for m in v2.test_evaluator] == [
+        (m.prefix, list(m.datasets)) for m in v1.test_evaluator[:-1]
+    ]
+    assert (v2.test_dataloader, v2.model) == (v1.test_dataloader, v1.model)
+
+
 def test_the_tiny_config_is_the_same_code_with_smaller_numbers():
     large = Config.fromfile('configs/mask_caption_sft_4b.py')
     small = Config.fromfile('configs/mask_caption_sft_tiny.py')

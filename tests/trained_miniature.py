@@ -68,6 +68,7 @@ def arguments(checkpoint, out, **changes) -> Namespace:
     fields = dict(
         model_path=str(checkpoint), output_dir=str(out), base=None, teacher=False, lora_scaling=2.0,
         overwrite=False, allow_unchanged=False, adapter=False, base_model=None, push=None, public=False,
+        code=[],
     )  # fmt: skip
     return Namespace(**fields | changes)
 

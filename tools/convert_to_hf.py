@@ -3,9 +3,12 @@
     python tools/convert_to_hf.py --model_path work_dirs/mask_caption_sft_4b/iter_4000.pth --output_dir OUT
     python tools/convert_to_hf.py --model_path RUN/iter_4000.pth --output_dir OUT --adapter --push ME/NAME
     python tools/convert_to_hf.py --model_path ADAPTER --base BASE --output_dir OUT
+    python tools/convert_to_hf.py --model_path RUN/iter_4000.pth --output_dir OUT \\
+        --code SA2VA/projects/sa2va/hf/models/modeling_sa2va_chat.py
 
 The base is the one the checkpoint started from; --base gives another copy of it. Upstream's own training
-checkpoints (`.pth` with `mllm.model...` names) are read too; they need --base.
+checkpoints (`.pth` with `mllm.model...` names) are read too; they need --base. The base's own code travels
+along; --code puts another version of a file in its place (docs/upstream_scripts.md).
 """
 
 import _root  # noqa: F401
@@ -16,6 +19,7 @@ from projects.mask_caption_sft.checkpoints.export import export, export_adapter,
 from projects.mask_caption_sft.checkpoints.hub_id import hub_id
 from projects.mask_caption_sft.checkpoints.model_card import model_card
 from projects.mask_caption_sft.checkpoints.push import push_folder
+from projects.mask_caption_sft.checkpoints.remote_code import evaluation_note
 from projects.mask_caption_sft.checkpoints.source import trained_source
 
 
@@ -35,6 +39,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--base-model', metavar='ORG/NAME', help="the base's name on the Hugging Face Hub")
     parser.add_argument('--push', metavar='ORG/NAME', help='then upload it to this repository of the Hub')
     parser.add_argument('--public', action='store_true', help='let everybody see a repository that is made')
+    parser.add_argument(
+        '--code', metavar='FILE', action='append', default=[],
+        help="a file of Python beside the weights, instead of the base's of that name; may be repeated",
+    )  # fmt: skip
     parser.add_argument('--overwrite', action='store_true', help='replace an existing directory')
     parser.add_argument('--allow-unchanged', action='store_true', help='write although nothing was trained')
     return parser.parse_args()
@@ -45,6 +53,8 @@ def convert(args: argparse.Namespace) -> str:
     side = 'teacher' if args.teacher else 'student'
     source = trained_source(args.model_path, args.base, side, args.lora_scaling)
     base_model = args.base_model or hub_id(source.base)
+    if args.code and args.adapter:
+        raise ValueError('An adapter brings no code along: --code is for a whole export.')
     if args.push and args.adapter and base_model is None:
         raise ValueError(
             f'{source.base} does not say what the base is called on the Hub, and an adapter is nothing '
@@ -68,7 +78,7 @@ def convert(args: argparse.Namespace) -> str:
     if args.adapter:
         name = base_model or source.base
         return report(export_adapter(source.weights, source.trained, *written, name, *rules))
-    return report(export(source.base, source.trained, *written, *rules))
+    return report(export(source.base, source.trained, *written, *rules, args.code))
 
 
 def main() -> None:
@@ -76,6 +86,9 @@ def main() -> None:
     try:
         table = convert(args)
         print(f'{table}\n\nWrote {args.output_dir}.')
+        note = None if args.adapter else evaluation_note(args.output_dir)
+        if note:
+            print(note)
         if args.push:
             print(f'Pushed: {push_folder(args.output_dir, args.push, args.public)}')
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 VENVS=${VENVS:-work_dirs/versions} PYTHON=${PYTHON:-python3}
 read -ra TRANSFORMERS <<<"${TRANSFORMERS:-4.57.6 5.24.0}"
 read -ra TESTS <<<"${TESTS:-tests/test_ops tests/test_losses tests/test_sa2va tests/test_checkpoints \
-tests/test_loop tests/test_hooks tests/test_tools/test_checkpoints.py tests/test_tools/test_resume.py}"
+tests/test_grounding tests/test_loop tests/test_hooks tests/test_tools/test_checkpoints.py tests/test_tools/test_resume.py}"
 [ $# -gt 0 ] || set -- 2.6.0 2.8.0 2.10.0 2.13.0
 export OMP_NUM_THREADS=1
 mkdir -p "$VENVS"

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from projects.mask_caption_sft.grounding.masks import best_candidate, decode_masks
 from projects.mask_caption_sft.ops import prompts
 from projects.mask_caption_sft.ops.prompts import PromptTemplate
 from projects.mask_caption_sft.sa2va.answer import answer, segment_question
-from projects.mask_caption_sft.sa2va.grounding import best_candidate, decode_masks
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import ImageFeatures, RegionViews
 from tests.family_bases import FAMILIES, write_family_base

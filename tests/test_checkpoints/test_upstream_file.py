@@ -16,7 +16,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from projects.mask_caption_sft.checkpoints.config import read_config
 from projects.mask_caption_sft.checkpoints.export import export
-from projects.mask_caption_sft.checkpoints.key_map import is_unused, key_map_of
+from projects.mask_caption_sft.checkpoints.key_map import key_map_of
 from projects.mask_caption_sft.checkpoints.trained_tensors import from_upstream
 from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint, trained_tensors
 from projects.mask_caption_sft.checkpoints.upstream_file import upstream_state
@@ -33,7 +33,8 @@ def base(tmp_path_factory):
     """A small base of upstream's with every tensor that a released one has, SAM 2's memory included."""
     folder = shutil.copytree(DATA / 'upstream_small', tmp_path_factory.mktemp('released') / 'base')
     released_4b = [line.split()[0] for line in (DATA / 'sa2va_4b_tensors.txt').read_text().splitlines()]
-    memory = {name: torch.full((1,), 0.5) for name in released_4b if is_unused(name)}
+    key_map = key_map_of(read_config(folder))
+    memory = {name: torch.full((1,), 0.5) for name in released_4b if key_map.is_unused(name)}
     save_file(load_file(folder / 'model.safetensors') | memory, folder / 'model.safetensors')
     return folder
 

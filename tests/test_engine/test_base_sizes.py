@@ -12,9 +12,9 @@ from mmengine.config import Config
 
 from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.engine.base_sizes import follow_base, packers
+from projects.mask_caption_sft.grounding import grounding_kind_of
 from projects.mask_caption_sft.preflight import preflight as preflight_module
 from projects.mask_caption_sft.preflight.rehearsal import RehearsalRunner
-from projects.mask_caption_sft.sa2va.architecture import build_grounding_encoder
 from projects.mask_caption_sft.sa2va.base_sizes import BaseSizes, base_sizes
 from projects.mask_caption_sft.sa2va.released_sizes import released_config
 from projects.mask_caption_sft.tiny_world.base_model import tiny_config
@@ -56,8 +56,8 @@ def tiny(base) -> Config:
 
 
 def test_the_sizes_of_the_released_4b_and_of_the_tiny_base():
-    assert base_sizes(released_config('Sa2VA-4B')) == BaseSizes(448, 16, 1024, 32768)
-    assert base_sizes(json.loads((TINY_BASE / 'config.json').read_text())) == BaseSizes(168, 6, 128, 2048)
+    assert base_sizes(released_config('Sa2VA-4B')) == BaseSizes(448, 16, 1024, 32768, 256)
+    assert base_sizes(json.loads((TINY_BASE / 'config.json').read_text())) == BaseSizes(168, 6, 128, 2048, 32)
 
 
 def test_the_sizes_are_those_of_the_model():
@@ -154,7 +154,7 @@ def test_a_wrong_size_ends_a_tool_before_it_starts(base):
 def test_a_grounding_size_is_refused_where_sam_2_would_fail(size):
     config = tiny_config(421, SIZES | {'grounding_size': size})
     with torch.device('meta'):
-        encoder = build_grounding_encoder(config).vision_encoder
+        encoder = grounding_kind_of(config).build().vision_encoder
         if size % 32:  # a quarter of the side, in windows of 8
             with pytest.raises((RuntimeError, ValueError)):
                 encoder(torch.zeros(1, 3, size, size))

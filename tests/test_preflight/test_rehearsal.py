@@ -169,9 +169,9 @@ def test_the_disk_has_to_hold_the_checkpoints_that_are_kept_the_best_and_a_new_o
 
 def test_a_sample_of_other_sizes_than_the_models_is_named_with_all_of_them():
     sample = miniature_sample('record 5', [None])
-    fits = BaseSizes(image_size=56, grid_size=2, grounding_size=128, max_context=100)
+    fits = BaseSizes(image_size=56, grid_size=2, grounding_size=128, max_context=100, mask_size=32)
     assert size_problems({'key': sample}, fits) == []
-    other = BaseSizes(image_size=168, grid_size=6, grounding_size=128, max_context=100)
+    other = BaseSizes(image_size=168, grid_size=6, grounding_size=128, max_context=100, mask_size=32)
     (problem,) = size_problems({'key': sample}, other)
     assert problem.startswith(
         'key: view 1 of record 5 has image_size 56 instead of 168, grid_size 2 instead of 6, the size of the'

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from projects.mask_caption_sft.checkpoints.key_map import is_unused
 from projects.mask_caption_sft.checkpoints.released import plain_name
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
 
@@ -52,7 +51,7 @@ def test_the_key_map_covers_the_released_layout_one_to_one(model):
     own.add('grounding_encoder.shared_image_embedding.positional_embedding')
     assert set(natives) == own
     mapped = {name for entry in entries for name in entry.released}
-    assert mapped | {name for name in RELEASED if is_unused(name)} == set(RELEASED)
+    assert mapped | {name for name in RELEASED if model.key_map.is_unused(name)} == set(RELEASED)
 
 
 def test_the_key_map_read_backwards_gives_the_same_rows(model):

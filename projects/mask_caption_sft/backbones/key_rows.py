@@ -24,11 +24,11 @@ class EqualParts:
 
     def cut(self, tensor: Tensor, count: int) -> list[Tensor]:
         """The parts."""
-        return list(tensor.chunk(count))
+        return list(tensor.chunk(count)) if count > 1 else [tensor]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The whole."""
-        return torch.cat(list(parts))
+        return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 
 EQUAL_PARTS = EqualParts()
@@ -36,7 +36,7 @@ EQUAL_PARTS = EqualParts()
 
 @dataclass(frozen=True)
 class Fused:
-    """A released tensor that holds several native ones.
+    """A released tensor that holds several native ones, or one that lies in it otherwise.
 
     Attributes:
         released: Its name, with the wildcards of checkpoints/key_map.py.

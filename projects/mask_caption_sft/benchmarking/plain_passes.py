@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from ..grounding import best_candidate
 from ..ops import prompts
 from ..ops.mask import resize_masks
 from ..ops.precision import without_gradient
 from ..sa2va.generation import Sampling
-from ..sa2va.grounding import best_candidate, decode_masks
 from ..sa2va.sa2va import Sa2VA
 from ..sa2va.text_codec import TextCodec
 from ..structures import Captions, ImageFeatures, RegionBatch, RegionViews, Segmentation, TextEmbeds
@@ -32,7 +32,7 @@ def look(model: Sa2VA, region: RegionBatch, view: int) -> RegionViews:
         ImageFeatures(model.encode_tiles(tiles), [len(tiles)], grounding),
         torch.zeros(1, dtype=torch.long, device=index.device),
         region.visual_prompts,
-        resize_masks(masks, (model.grounding_size // 4,) * 2),
+        resize_masks(masks, (model.sizes.mask_size,) * 2),
     )
 
 
@@ -99,7 +99,7 @@ def segment(model: Sa2VA, region: RegionBatch, texts: TextEmbeds) -> tuple[Segme
     answer_tensor = torch.tensor(answer, dtype=torch.long, device=prompt.device)
     hidden = _run(model, torch.cat([prompt, model.embed_ids(answer_tensor)]))
     seg_embeds = model.text_hidden_fcs(hidden[:, len(prompt) + answer.index(model.text.seg_token_id)])
-    candidates = decode_masks(
+    candidates = model.grounding_kind.decode(
         model.grounding_encoder, views.features.grounding, views.image_index, seg_embeds
     )
     answer_logits = model.mllm.lm_head(hidden[:, len(prompt) - 1 : -1])

@@ -177,11 +177,11 @@ def random_batch(
     texts = [[None] * num_regions] * num_images + [['small red thing at the top']] * num_expressions
     tiles = [num_tiles[i % len(num_tiles)] for i in range(len(texts)) for _ in range(2)]
     owner = [image for image, of_one in enumerate(texts) for _ in of_one]
-    side, grid = sizes.grounding_size, sizes.grid_size
-    masks = torch.zeros(len(owner), side // 4, side // 4, dtype=torch.bool)
+    side, drawn, grid = sizes.grounding_size, sizes.mask_size, sizes.grid_size
+    masks = torch.zeros(len(owner), drawn, drawn, dtype=torch.bool)
     for row in range(len(owner)):
-        start = (row % 4) * side // 32
-        masks[row, start : start + side // 8, side // 16 : side // 16 + side // 8] = True
+        start = (row % 4) * drawn // 8
+        masks[row, start : start + drawn // 2, drawn // 4 : drawn // 4 + drawn // 2] = True
     cells = torch.zeros(len(owner), grid * grid, dtype=torch.bool)
     cells[:, : min(_MAX_CELLS, grid * grid // 2)] = True
     shape = (sum(tiles), 3, sizes.image_size, sizes.image_size)

@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones import backbone_of
+from ..grounding import grounding_kind_of, state_grounding_kind
+from .config_values import check_values
+from .released import tensor_names
 
 
 def read_config(base: str | Path) -> dict[str, Any]:
     """Content of ``config.json`` of a released checkpoint, checked.
+
+    Upstream's does not say which grounding encoder there is. Where the names of the tensors do, the content
+    has it as ``"grounding_encoder"``.
 
     Raises:
         FileNotFoundError: No such directory or file.
@@ -27,6 +33,7 @@ def read_config(base: str | Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f'{path} holds a {type(config).__name__}, not the settings of a Sa2VA.')
     check_config(config, str(path))
+    state_grounding_kind(config, tensor_names(base))
     return config
 
 
@@ -43,4 +50,6 @@ def check_config(config: dict[str, Any], where: str) -> None:
             f'{where} has model_type {model_type!r}, not "sa2va_chat". Point `base` at a directory in '
             "Sa2VA's released layout (config.json, safetensors, tokenizer files)."
         )
+    check_values(config, where)
     backbone_of(config, where)
+    grounding_kind_of(config, where)

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from .adapter import write_adapter
 from .config import read_config
 from .key_map import key_map_of
 from .released import ReleasedWeights, write_safetensors
+from .remote_code import add_code, check_code
 from .tied_embeddings import with_tied_head
 from .trained_tensors import TrainedTensors
 
@@ -60,11 +61,12 @@ def export(
     card: Callable[[str], str],
     overwrite: bool = False,
     allow_unchanged: bool = False,
+    code: Sequence[str | Path] = (),
 ) -> dict[str, Change]:
     """Write ``out_dir`` in the released layout and return the changes by group.
 
     LoRA is merged in float32 and the result cast to the base's dtype. Everything
-    else is the base's own: untouched shards and the other files byte for byte. If the base
+    else is the base's own: untouched shards and the other files, its code too, byte for byte. If the base
     ties its embeddings to its output matrix and they were trained, every stored name of the
     two gets the new value.
     The directory appears under its name only when it is complete.
@@ -77,6 +79,7 @@ def export(
             kept as ``README_base.md``.
         overwrite: Replace an existing directory.
         allow_unchanged: Write although nothing differs from the base.
+        code: Files of Python that replace the base's of the same name, or are added.
 
     Raises:
         FileExistsError: The target exists, and ``overwrite`` is not set.
@@ -84,7 +87,7 @@ def export(
             finite; or nothing changed.
         OSError: There is no space left. Nothing is left behind.
     """
-    base, out_dir = Path(base), Path(out_dir)
+    base, out_dir, code = Path(base), Path(out_dir), check_code(code)
     config, weights = read_config(base), ReleasedWeights(base)
     trained = with_tied_head(trained, key_map_of(config), weights.keys(), 'the checkpoint')
     _require_known(trained, weights)
@@ -92,6 +95,7 @@ def export(
         changes = _write_weights(weights, trained, folder)
         _require_changed(changes, allow_unchanged)
         _copy_other_files(base, folder, set(weights.shard_of.values()))
+        add_code(code, folder)
         (folder / 'README.md').write_text(card(report(changes)))
     return changes
 

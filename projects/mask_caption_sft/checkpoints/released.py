@@ -15,7 +15,7 @@ from .key_map import KeyMap, plain_name
 from .tied_embeddings import warn_if_untied
 
 _INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
-#: SAM 2's positional embedding is a buffer, held twice.
+#: The grounding encoder's positional embedding is a buffer, held twice.
 _POSITIONS = 'grounding_encoder.shared_image_embedding.positional_embedding'
 _POSITIONS_AGAIN = 'grounding_encoder.prompt_encoder.shared_embedding.positional_embedding'
 
@@ -96,6 +96,10 @@ class ReleasedWeights(Mapping[str, Tensor]):
         """Of a tensor; from the header."""
         return tuple(self._open[self.shard_of[key]].get_slice(key).get_shape())
 
+    def shapes(self, beginning: str) -> dict[str, tuple[int, ...]]:
+        """Of all tensors whose names begin so."""
+        return {key: self.shape(key) for key in self if key.startswith(beginning)}
+
     def metadata(self, shard: str) -> dict[str, str]:
         """The free-text header of a shard."""
         return self._open[shard].metadata() or {}
@@ -128,6 +132,18 @@ def _read_index(path: Path) -> dict[str, str]:
     return shard_of
 
 
+def tensor_names(base: str | Path) -> set[str]:
+    """Names of a checkpoint's tensors, without a look at them; none if its files are missing or damaged."""
+    index, single = Path(base) / _INDEX, Path(base) / _SINGLE
+    try:
+        if index.is_file():
+            return set(_read_index(index))
+        with safe_open(single, 'pt') as file:
+            return set(file.keys())
+    except (OSError, ValueError, SafetensorError):
+        return set()  # whoever loads them says what is wrong
+
+
 def native_tensors(
     keys: Iterable[str], read: Callable[[str], Tensor], key_map: KeyMap, where: str
 ) -> Iterator[tuple[str, Tensor]]:
@@ -147,7 +163,7 @@ def native_tensors(
     if unknown:
         raise ValueError(
             f'{where} has tensors that {key_map.backbone.family} has no entry for (checkpoints/key_map.py, '
-            f'backbones/): {_listed(unknown)}. Map them, or list them as unused.'
+            f'backbones/, grounding/): {_listed(unknown)}. Map them, or list them as unused.'
         )
     present = set(keys)
     incomplete = [name for entry in entries for name in entry.released if name not in present]

@@ -12,7 +12,8 @@ _LORA = '.lora_{}.default.weight'
 _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
 #: peft's copy of a module that is trained whole, and the frozen module it stands in for.
 _TRAINED_COPY, _FROZEN_TWIN = '.modules_to_save.default.', '.original_module.'
-_FUSER = 'memory_encoder.fuser.'
+#: In SAM 2's memory and in SAM 3's.
+_FUSERS = 'memory_encoder.fuser.', 'maskmem_backbone.fuser.'
 
 
 @dataclass
@@ -115,12 +116,12 @@ def upstream_to_released(name: str) -> str:
     """A name of upstream's training checkpoints in the released layout.
 
     ``mllm.model.language_model.base_model.model.X`` -> ``language_model.X``, with or
-    without peft's wrappers; one factor of SAM 2's memory is ``gamma`` there and ``g_weight``
+    without peft's wrappers; one factor of the grounding encoder's memory is ``gamma`` there and ``g_weight``
     in the released layout.
     """
     name = plain_name(name.removeprefix('mllm.model.')).replace(_UPSTREAM_WRAPPER, 'language_model.')
     name = name.replace(_TRAINED_COPY, '.')
-    return name.replace('.gamma', '.g_weight') if _FUSER in name else name
+    return name.replace('.gamma', '.g_weight') if any(fuser in name for fuser in _FUSERS) else name
 
 
 def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
@@ -131,7 +132,7 @@ def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
         lora_targets: Modules that carry LoRA when that trainer loads the file, so that their own
             weight is named ``base_layer``; None for a trainer that loads it without LoRA.
     """
-    if _FUSER in name:
+    if any(fuser in name for fuser in _FUSERS):
         return name.replace('.g_weight', '.gamma')
     if not name.startswith(('language_model.', 'mlp1.', 'vision_model.')):
         return name

@@ -125,22 +125,23 @@ class PackRegions(BaseTransform):
     Args:
         max_tiles: Largest number of ViT tiles per image, without the thumbnail; 1 squashes it to one tile.
         full_masks: Keep masks at the image's own size (validation) instead of the size at which
-            SAM 2 draws them, a quarter of ``grounding_size``.
+            the grounding encoder draws them.
         mask_sampling: ``'nearest'`` is what upstream does: it takes the top-left pixel of each cell,
             half a cell away from where the mask is later drawn. At a size of 256 that is 0.2 % of the
             side; at a tiny model's 32 it costs a third of the IoU, so there ``'nearest-exact'`` takes
             the pixel at the centre.
         image_size: Side of a ViT tile in pixels.
         grid_size: Side of a tile's grid of image tokens.
-        grounding_size: Side of SAM 2's input in pixels. A config leaves these three out: the tools set
-            them to the sizes of ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
+        grounding_size: Side of the grounding encoder's input in pixels. A config leaves these four out:
+            the tools set them to the sizes of ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
+        mask_size: Side of the masks that it draws; by default a quarter of its input, as SAM 2.
 
     Raises:
         ValueError: A size is missing, or ``mask_sampling`` is unknown.
     """
 
     #: The sizes that follow from the base.
-    SIZES = ('image_size', 'grid_size', 'grounding_size')
+    SIZES = ('image_size', 'grid_size', 'grounding_size', 'mask_size')
     MAX_TILES = 12
 
     def __init__(
@@ -151,6 +152,7 @@ class PackRegions(BaseTransform):
         image_size: int | None = None,
         grid_size: int | None = None,
         grounding_size: int | None = None,
+        mask_size: int | None = None,
     ) -> None:
         if mask_sampling not in ('nearest', 'nearest-exact'):
             raise ValueError(f"mask_sampling={mask_sampling!r} is not one of 'nearest', 'nearest-exact'.")
@@ -158,12 +160,12 @@ class PackRegions(BaseTransform):
             raise ValueError(
                 f'PackRegions has image_size={image_size}, grid_size={grid_size}, grounding_size='
                 f'{grounding_size}. The tools set them from model.sa2va.base when they read a config; '
-                'in your own code call engine.base_sizes.follow_base(config), or state all three.'
+                'in your own code call engine.base_sizes.follow_base(config), or state these three.'
             )
         self.mask_sampling = mask_sampling
         self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
         self.max_tiles = max_tiles
-        self.mask_size = None if full_masks else grounding_size // 4
+        self.mask_size = None if full_masks else mask_size or grounding_size // 4
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Put the :class:`RegionSample` into ``results['sample']``."""

@@ -49,7 +49,7 @@ def describe_mask(
     if num_captions == 1:
         return answer(model, features, region_question(model, features, cells)).text
     first = torch.zeros(1, dtype=torch.long, device=model.device)
-    views = RegionViews(features, first, cells, resize_masks(masks, (model.grounding_size // 4,) * 2))
+    views = RegionViews(features, first, cells, resize_masks(masks, (model.sizes.mask_size,) * 2))
     with torch_seed(model.device):
         return describe_best(model, views, MAX_CAPTION_LEN, num_captions, at_once=REGIONS_AT_ONCE).texts[0]
 

@@ -93,7 +93,7 @@ def batch_of(workload: Workload, student: Sa2VA, mode: FakeTensorMode, speaks: b
     """
     sizes, num_images = student.sizes, 2 * workload.batch_size
     first = 2 * torch.arange(workload.batch_size).repeat_interleave(workload.num_regions)
-    side, grid = sizes.grounding_size // 4, sizes.grid_size
+    side, grid = sizes.mask_size, sizes.grid_size
     num_cells, num_regions = grid * grid, len(first)
     order = torch.arange(num_cells) - torch.arange(num_regions)[:, None]
     cells = order.remainder(num_cells) < max(1, num_cells // 10)  # each region marks cells of its own

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import StoppingCriteriaList
 
+from ..grounding import best_candidate
 from ..ops import prompts
 from ..ops.precision import without_gradient
 from ..structures import ImageFeatures, RegionViews, Segmentation, TextEmbeds
 from .generation import EndOfTurn
-from .grounding import best_candidate, decode_masks
 from .prefix import Prefix
 from .prompt_pieces import describe_piece, image_piece
 from .sa2va import Sa2VA
@@ -34,7 +34,7 @@ class Answer:
         text: Without the end of turn.
         token_ids: ``[T]`` long, as generated.
         seg_states: ``[N, D]``, the last hidden state at each ``[SEG]``.
-        mask_logits: ``[N, h, w]``, of N masks (h = w = G / 4).
+        mask_logits: ``[N, h, w]``, of N masks, at the size at which they are drawn.
     """
 
     text: str
@@ -183,11 +183,11 @@ def _states(model: Sa2VA, questions: Sequence[Tensor], answers: Sequence[Tensor]
 def _masks(model: Sa2VA, views: RegionViews, seg_states: Tensor) -> Tensor:
     """Mask logits ``[N, h, w]`` from the states ``[N, D]`` at N ``[SEG]`` tokens."""
     if not len(seg_states):
-        side = model.grounding_size // 4
+        side = model.sizes.mask_size
         return seg_states.new_zeros(0, side, side)
     embeds = model.text_hidden_fcs(seg_states)
     rows = views.features.grounding_rows(views.image_index)
-    candidates = decode_masks(model.grounding_encoder, views.features.grounding, rows, embeds)
+    candidates = model.grounding_kind.decode(model.grounding_encoder, views.features.grounding, rows, embeds)
     return best_candidate(*candidates)[0]
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
+from ..grounding import best_candidate
 from ..ops.xtuner_parts import IGNORE_INDEX
 from ..structures import CaptionLogits, Captions, ImageFeatures, RegionViews, Segmentation, TextEmbeds
-from .grounding import best_candidate, decode_masks
 from .prefix import Prefix
 from .prompt_forest import PromptForest
 from .prompt_pieces import describe_piece, image_piece, imageless_piece, segment_piece
@@ -98,10 +98,10 @@ class Questions:
         ]
 
         def masks() -> Segmentation:
-            # The state before a token predicts it; the state at [SEG] prompts SAM 2.
+            # The state before a token predicts it; the state at [SEG] prompts the grounding encoder.
             tails = torch.stack([self._states[number][-len(answer) - 1 :] for number in asked])
             seg_states = tails[:, 1 + self.model.text.position_of_seg(answer.tolist())]
-            candidates = decode_masks(
+            candidates = self.model.grounding_kind.decode(
                 self.model.grounding_encoder,
                 views.features.grounding,
                 views.features.grounding_rows(views.image_index),

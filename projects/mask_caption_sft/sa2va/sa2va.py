@@ -20,6 +20,7 @@ from ..checkpoints.key_map import KeyMap
 from ..checkpoints.released import ReleasedWeights, load_native, native_tensors
 from ..checkpoints.stored_dtypes import stored_dtypes
 from ..checkpoints.tokenizer import load_tokenizer
+from ..grounding import grounding_kind_of
 from ..ops import prompts
 from ..ops.mask import resize_masks
 from ..ops.pixels import normalize_tiles
@@ -33,12 +34,11 @@ from ..structures import (
     Segmentation,
     TextEmbeds,
 )
-from .architecture import build_grounding_encoder, build_text_hidden_fcs, check_grounding_encoder
+from .architecture import build_text_hidden_fcs
 from .base_dtype import float32_embeddings, frozen_dtype, has_half_precision, set_dtypes
 from .base_sizes import base_sizes
 from .frozen import frozen_modules
 from .generation import Sampling
-from .grounding import encode_pixels, normalize_pixels
 from .merged_lora import merged_lora
 from .prefix import Prefix
 from .prompt_forest import PromptForest
@@ -52,13 +52,14 @@ from .trunk import let_trunks_run
 
 
 class Sa2VA(nn.Module):
-    """A language-vision model and SAM 2, joined by ``text_hidden_fcs``; weights of a released checkpoint.
+    """A language-vision model and SAM 2 or 3, joined by ``text_hidden_fcs``; a released checkpoint's weights.
 
-    Trainable are LoRA, the projector, SAM 2's mask decoder and
+    Trainable are LoRA, the projector, the mask decoder and
     ``text_hidden_fcs``; everything else is frozen.
 
     Attributes:
         backbone: What is peculiar to its language-vision model.
+        grounding_kind: What is peculiar to its grounding encoder.
         first_token_map, last_token_map: ``[V]`` long, see :class:`TextCodec`.
         frozen: The largest modules without a trained weight; always in eval mode.
 
@@ -78,7 +79,7 @@ class Sa2VA(nn.Module):
         compile_to_write: Write captions through ``torch.compile``, once for all lengths.
         prompt_template: Name of a prompt template; by default the one that ``config.json`` states.
         newline_before_answer: Inference form of the template (see PromptTemplate).
-        round_grounding_stats: Round SAM 2's mean and std as upstream's inference does.
+        round_grounding_stats: Round the grounding encoder's mean and std as upstream's inference does.
         config, tokenizer: Given instead of read from ``base``; then no weights
             are loaded, which also works on the meta device.
     """
@@ -109,8 +110,10 @@ class Sa2VA(nn.Module):
         self.base = None if base is None else str(base)
         self.base_fingerprint: str | None = None
         self.config = read_config(str(base)) if config is None else config
-        self.backbone = backbone_of(self.config, f'{self.base}/config.json')
-        self.key_map = KeyMap(self.backbone)
+        where = f'{self.base}/config.json'
+        self.backbone = backbone_of(self.config, where)
+        self.grounding_kind = grounding_kind_of(self.config, where)
+        self.key_map = KeyMap(self.backbone, self.grounding_kind)
         self.sizes = base_sizes(self.config)
         if tokenizer is None:
             tokenizer = load_tokenizer(str(base))
@@ -124,7 +127,7 @@ class Sa2VA(nn.Module):
         if config is None:
             weights = ReleasedWeights(str(base))
             self.base_fingerprint = weights.fingerprint()
-            check_grounding_encoder(self.config, weights)
+            self.grounding_kind.check_weights(weights.shapes('grounding_encoder.'), str(base))
             if base_dtype == 'released':
                 stored_dtypes(weights, self.key_map)
             tensors = native_tensors(weights.keys(), weights.__getitem__, self.key_map, str(base))
@@ -146,8 +149,9 @@ class Sa2VA(nn.Module):
         """The modules; without values their parameters are on the meta device until they are loaded."""
         with init_empty_weights(include_buffers=False) if without_values else nullcontext():
             self.mllm = self.backbone.build(self.text.image_token_id)
-            self.grounding_encoder = build_grounding_encoder(self.config)
-            self.text_hidden_fcs = build_text_hidden_fcs(self.config, self.backbone.hidden_size)
+            self.grounding_encoder = self.grounding_kind.build()
+            widths = self.backbone.hidden_size, self.grounding_kind.hidden_size
+            self.text_hidden_fcs = build_text_hidden_fcs(*widths)
         let_trunks_run(self.language_model)
         self.mllm.tie_weights()  # on the meta device every assignment makes a parameter of its own
 
@@ -321,13 +325,13 @@ class Sa2VA(nn.Module):
 
         Args:
             batch: R regions.
-            segment_first: Whether anything is segmented in first views; otherwise SAM 2 leaves them out.
+            segment_first: Whether anything is segmented in first views; else no one encodes them for it.
         """
         segmented = [batch.image_index1, batch.image_index2] if segment_first else [batch.image_index2]
         features = self.encode_images(
             batch.pixel_values, batch.num_tiles, batch.g_pixel_values, torch.cat(segmented).unique()
         )
-        size = (self.grounding_size // 4,) * 2
+        size = (self.sizes.mask_size,) * 2
         return (
             RegionViews(features, batch.image_index1, batch.visual_prompts, resize_masks(batch.masks1, size)),
             RegionViews(features, batch.image_index2, masks=resize_masks(batch.masks2, size)),
@@ -347,7 +351,7 @@ class Sa2VA(nn.Module):
             pixel_values: ``[sum(num_tiles), 3, S, S]`` uint8 RGB, or ImageNet-normalised float.
             num_tiles: I counts.
             g_pixel_values: ``[I, 3, G, G]`` in 0..255.
-            segmented: Numbers of the images that SAM 2 encodes; by default all.
+            segmented: Numbers of the images that the grounding encoder sees; by default all.
         """
         seen = g_pixel_values if segmented is None else g_pixel_values[segmented]
         return ImageFeatures(
@@ -359,10 +363,10 @@ class Sa2VA(nn.Module):
         return self.backbone.encode(self.mllm, normalize_tiles(pixel_values))
 
     def encode_grounding(self, g_pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """SAM 2's FPN levels, see :class:`ImageFeatures`."""
+        """The grounding encoder's FPN levels, see :class:`ImageFeatures`."""
         dtype = self.grounding_encoder.dtype
-        pixels = normalize_pixels(g_pixel_values, self.round_grounding_stats, dtype)
-        return encode_pixels(self.grounding_encoder, pixels)
+        pixels = self.grounding_kind.normalize(g_pixel_values, self.round_grounding_stats, dtype)
+        return self.grounding_kind.encode(self.grounding_encoder, pixels)
 
     def image_tokens(self, features: ImageFeatures, image: int) -> Tensor:
         """Projected tokens ``[tiles, g * g, D]`` of one image."""

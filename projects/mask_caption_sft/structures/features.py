@@ -14,7 +14,7 @@ class ImageFeatures:
         vit: ``[sum(num_tiles), tokens, C]``, pixel-shuffled ViT features
             *before* the (trainable) projector; tokens = g * g.
         num_tiles: I counts; image i owns the i-th run of ``vit``.
-        grounding: SAM 2 FPN levels of ``[G, C, h, w]``, finest first, *before*
+        grounding: The grounding encoder's FPN levels of ``[G, C, h, w]``, finest first, *before*
             the mask decoder's own ``conv_s0``/``conv_s1``; ``no_mem_embed`` is
             already added to the last.
         grounding_images: ``[G]`` long, the images that have them; None for all I.
@@ -29,7 +29,7 @@ class ImageFeatures:
         """Rows ``[R]`` of ``grounding`` for images ``[R]``.
 
         Raises:
-            ValueError: SAM 2 has not encoded one of the images.
+            ValueError: The grounding encoder has not seen one of the images.
         """
         if self.grounding_images is None:
             return image_index
@@ -80,8 +80,8 @@ class Segmentation:
     """Masks of R regions, one per ``[SEG]``.
 
     Attributes:
-        mask_logits: ``[R, h, w]``, the candidate with the largest predicted IoU
-            (h = w = G / 4).
+        mask_logits: ``[R, h, w]``, the candidate with the largest predicted IoU,
+            at the size at which the grounding encoder draws them.
         iou_scores: ``[R]``, its predicted IoU.
         answer_logits: ``[R, A, V]``, predicting ``answer_ids``.
         answer_ids: ``[A]`` long, the tokens of "Sure, [SEG]." and end of turn.

@@ -9,12 +9,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from ...grounding import best_candidate
 from ...loop.data_preprocessor import RegionDataPreprocessor
 from ...loop.predict import predict_regions
 from ...losses import caption_loss, dice_loss, iou_loss, mask_bce_loss
 from ...ops.build import build
 from ...ops.mask import mask_iou, resize_masks
-from ...sa2va.grounding import best_candidate, decode_masks
 from ...sa2va.sa2va import Sa2VA
 from ...structures import ImageFeatures, RegionBatch, RegionPrediction, RegionViews, Segmentation
 from ..expressions import attributes
@@ -151,7 +151,9 @@ class Sa2VABaseTraining(BaseModel):
         codes = self.codes_of(queries.texts)
         losses: dict[str, Tensor] = {}
         if phase.prompt == 'codes':
-            candidates = decode_masks(self.student.grounding_encoder, features.grounding, images, codes)
+            candidates = self.student.grounding_kind.decode(
+                self.student.grounding_encoder, features.grounding, images, codes
+            )
             logits, iou_scores = best_candidate(*candidates)
         else:
             read, prompts = self._read(features, images, queries.texts, phase.prompt == 'image')

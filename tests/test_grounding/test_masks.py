@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from projects.mask_caption_sft.sa2va.grounding import decode_masks
+from projects.mask_caption_sft.grounding.masks import decode_masks
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from tests.miniature import miniature_batch, miniature_sa2va
 from tests.noted_memory import Noted
