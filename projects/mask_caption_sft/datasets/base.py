@@ -226,4 +226,4 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
         raise ValueError(
             f'the image has pixels of 16 or 32 bits (mode {image.mode!r}); convert it to 8 bits per channel'
         )
-    return np.asarray(image.convert('RGB'))
+    return np.asarray(image if image.mode == 'RGB' else image.convert('RGB'))

@@ -13,7 +13,8 @@ from ...ops.mask import to_rle
 from ..base import read_image
 from ..index.mask_filter import MaskFilter
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView, RLEMask
+from ..lazy_masks import LazyMasks, RLEMask
+from ..raw_sample import RawSample, RawView
 from ..tabled import TabledDataset
 
 

@@ -15,7 +15,8 @@ from ..index.repeat_rare import repeat_rare
 from ..index.selection import Selection
 from ..index.table import MaskTable
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
 from ..tabled import TabledDataset
 from .openimages_table import OpenImagesTable
 

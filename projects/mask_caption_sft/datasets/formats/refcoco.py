@@ -11,7 +11,8 @@ from ...ops.mask import to_rle, unite_rles
 from ...ops.prompts import check_expression
 from ..base import read_image
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
 from ..tabled import TabledDataset
 from .refcoco_table import REF_FILES, RefCOCOTable, held_out_files
 

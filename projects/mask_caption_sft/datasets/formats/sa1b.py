@@ -15,7 +15,8 @@ from ..index.mask_filter import MaskFilter
 from ..index.schema import MaskRows, TablePart
 from ..index.tree import FileTree
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
 from ..tabled import TabledDataset
 
 _BORDER_PIXELS = 1

@@ -13,7 +13,8 @@ from PIL import Image
 from ...ops.mask import to_rle
 from ...ops.prompts import check_expression
 from ..base import RegionDataset, rgb_pixels
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
 from .format import PackedRecord, PackedView, decode_record, read_manifest
 from .name_column import NameColumn
 from .write import record_key
