@@ -138,9 +138,9 @@ def test_a_pack_is_copied_once_and_again_when_it_was_replaced(bucket, on_disk, t
     ]  # fmt: skip
     assert copied[-1] == 'manifest.json'
     (tmp_path / 'more').mkdir()
-    for path in sorted(on_disk('sa1b').iterdir())[:2]:
-        if path.is_file():
-            (tmp_path / 'more' / path.name).write_bytes(path.read_bytes())
+    annotations = sorted(on_disk('sa1b').rglob('sa_*.json'))[0]
+    for path in (annotations, annotations.with_suffix('.jpg')):
+        (tmp_path / 'more' / path.name).write_bytes(path.read_bytes())
     bucket.upload(pack(tmp_path / 'more', tmp_path / 'smaller'), 'pack')
     assert len(PackedRegions(data_root=uri, backend_args=bucket.backend_args)) == 1
     assert copied.count('data.mdb') == 2
