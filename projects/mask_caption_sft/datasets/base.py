@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..structures import BrokenRecord, RegionSample, UnusableRecordError
 from .raw_sample import RawSample
-from .remote.path import AnyPath, opened, path_of
+from .remote.path import AnyPath, path_of, readable
 from .seeding import numpy_seed
 from .skip_list import SKIP_LIST, read_skip_list
 
@@ -221,7 +221,7 @@ def read_image(path: str | AnyPath) -> np.ndarray:
         ValueError: See :func:`rgb_pixels`.
     """
     try:
-        with opened(path) as file, Image.open(file) as image:
+        with Image.open(readable(path)) as image:
             return rgb_pixels(image)
     except (OSError, SyntaxError) as error:
         number = getattr(error, 'errno', None)

@@ -113,6 +113,27 @@ def test_a_folder_in_a_bucket_notices_new_files(bucket, on_disk, tmp_path):
     assert len(opened('mask_folder', uri, backend_args=bucket.backend_args)) == 4
 
 
+def test_a_table_that_was_put_into_the_bucket_is_taken_by_other_machines(
+    bucket, on_disk, tmp_path, monkeypatch
+):
+    uri = bucket.upload(on_disk('sa1b'), 'published')
+    first = opened('sa1b', uri, backend_args=bucket.backend_args)
+    assert len(first) == 3
+    [made] = (tmp_path / 'cache' / 'mask_index').glob('*/*/table.json')
+    bucket.upload(made.parent, f'published/.mask_index/{made.parent.name}')
+    monkeypatch.setenv('MASK_CAPTION_SFT_CACHE', str(tmp_path / 'another machine'))
+    from projects.mask_caption_sft.datasets.index import table
+
+    build = table.build_table
+    monkeypatch.setattr(table, 'build_table', None)  # it must not be needed
+    assert_same(first, opened('sa1b', uri, backend_args=bucket.backend_args))
+    [name] = [name for name in bucket.store.find('data/published') if name.endswith('1.json')][:1]
+    bucket.store.rm(name)  # now the table in the bucket is stale
+    monkeypatch.setattr(table, 'build_table', build)
+    monkeypatch.setenv('MASK_CAPTION_SFT_CACHE', str(tmp_path / 'a third one'))
+    assert len(opened('sa1b', uri, backend_args=bucket.backend_args)) == 2
+
+
 def pack(root, folder):
     dataset = whole_dataset('sa1b', dict(type=SA1B, data_root=str(root)))
     write_pack(folder, range(len(dataset)), PackTask(dataset, FrameEncoding()), {'root': str(root)})
@@ -125,8 +146,10 @@ def test_a_pack_is_copied_once_and_again_when_it_was_replaced(bucket, on_disk, t
     local = pack(on_disk('sa1b'), tmp_path / 'pack')
     uri = bucket.upload(local, 'pack')
     copied = []
-    copy = copies._copy
-    monkeypatch.setattr(copies, '_copy', lambda path, *args: copied.append(path.name) or copy(path, *args))
+    copy = copies.copy_file
+    monkeypatch.setattr(
+        copies, 'copy_file', lambda path, *args: copied.append(path.name) or copy(path, *args)
+    )
     packs = [
         PackedRegions(data_root=root, seed=0, pipeline=PIPELINE, backend_args=args)
         for root, args in ((str(local), None), (uri, bucket.backend_args), (uri, bucket.backend_args))

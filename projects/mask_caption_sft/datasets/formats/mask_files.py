@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ...ops.mask import encode_rle
-from ..remote.path import AnyPath, opened
+from ..remote.path import AnyPath, readable
 
 MASK_VALUES = ('auto', 'ids', 'one')
 #: In a map of ids of 8 bits: pixels that belong to no object, or to none for certain.
@@ -29,7 +29,7 @@ def read_labels(path: str | AnyPath, values: str = 'auto') -> np.ndarray:
         ValueError: With ``'auto'``, a grey file has several values.
     """
     try:
-        with opened(path) as stream, Image.open(stream) as file:
+        with Image.open(readable(path)) as file:
             is_indexed = file.mode in ('P', 'I', 'I;16', 'I;16B')
             pixels = np.asarray(file if is_indexed or file.mode in ('1', 'L') else file.convert('RGB'))
     except (OSError, SyntaxError, ValueError) as error:

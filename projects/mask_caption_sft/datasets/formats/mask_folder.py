@@ -12,7 +12,7 @@ from ..base import RECORD_ERRORS
 from ..index.listing import Listing
 from ..index.schema import MaskRows, TablePart
 from ..index.tree import FileTree
-from ..remote.path import AnyPath, opened
+from ..remote.path import AnyPath, readable
 from .instance_masks import InstanceMasks, mask_columns
 from .mask_files import MASK_VALUES, objects_in, read_labels
 from .mask_pairs import MaskFile, pair_files
@@ -114,7 +114,7 @@ class MaskFiles(FileTree):
         pairs, lost, _ = pair_files(names, self.image_dir, self.mask_dir, is_chosen=True)
         for image, masks in pairs.items():
             try:
-                with opened(self.place(image)) as stream, Image.open(stream) as file:
+                with Image.open(readable(self.place(image))) as file:
                     size = (file.height, file.width)
             except RECORD_ERRORS as error:
                 rows.faults.append((image, f'OSError: {image} cannot be read as an image ({error})'))

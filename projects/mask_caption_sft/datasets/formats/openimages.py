@@ -16,7 +16,7 @@ from ..index.table import MaskTable
 from ..inside import inside
 from ..lazy_masks import LazyMasks
 from ..raw_sample import RawSample, RawView
-from ..remote.path import AnyPath, opened
+from ..remote.path import AnyPath, readable
 from ..tabled import TabledDataset
 from .openimages_table import OpenImagesTable
 
@@ -113,7 +113,7 @@ def _read_mask(path: AnyPath, size: tuple[int, int]) -> np.ndarray:
     """A mask file at the size of its image, ``[H, W]`` bool."""
     path = path if path.exists() else path.parent / path.name[0] / path.name
     try:
-        with opened(path) as stream, Image.open(stream) as file:
+        with Image.open(readable(path)) as file:
             mask = file.convert('L')
     except OSError as error:
         raise OSError(error.errno, f'{path} cannot be read as a mask ({error})') from error

@@ -14,7 +14,7 @@ from ..index.schema import MaskRows, TablePart
 from ..index.tree import FileTree
 from ..inside import inside
 from ..raw_sample import RawSample, RawView
-from ..remote.path import AnyPath, opened
+from ..remote.path import AnyPath, readable
 from ..tabled import TabledDataset
 
 #: A frame of 512 x 512 takes 3 MiB; 8K takes 400.
@@ -84,7 +84,7 @@ class SAVPairs(TabledDataset):
 
     def _read_arrays(self, path: AnyPath) -> dict[str, np.ndarray]:
         try:
-            with opened(path) as archive, np.load(archive, allow_pickle=False) as file:
+            with np.load(readable(path), allow_pickle=False) as file:
                 missing = [key for key in _KEYS if key not in file.files]
                 if missing:
                     raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')

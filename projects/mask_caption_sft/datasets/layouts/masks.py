@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..formats.mask_folder import CLASS_FILES
 from ..formats.mask_pairs import MaskFile, pair_files
-from ..remote.path import AnyPath, opened
+from ..remote.path import AnyPath, readable
 from .finding import PICTURES, TRAIN_NAMES, VAL_NAMES, Finding, number_of
 
 _IMAGE_DIRS = {'images', 'image', 'imgs', 'img', 'jpegimages', 'rgb', 'frames', 'photos', 'input', 'inputs'}
@@ -161,7 +161,7 @@ def _values(root: AnyPath, pairs: Pairs) -> str:
     rows = np.unique(np.linspace(0, len(files) - 1, min(len(files), _NUM_SAMPLED)).astype(int)).tolist()
     for row in rows:
         try:
-            with opened(root / files[row]) as stream, Image.open(stream) as file:
+            with Image.open(readable(root / files[row])) as file:
                 pixels = np.asarray(file) if file.mode == 'L' else np.zeros(0, np.uint8)
         except (OSError, SyntaxError, ValueError):
             continue

@@ -74,13 +74,11 @@ def _message(path: AnyPath, names: list[str], findings: Sequence[Finding], fitti
     lines = [f'--data {path} holds {contents(names)}.']
     if fitting:
         lines[0] += ' More than one layout fits; choose one with --layout.'
-        shown: Sequence[Finding] = fitting
     else:
         lines[0] += ' No layout fits. The nearest:'
-        shown = sorted(findings, key=lambda finding: (len(finding.missing), -len(finding.found)))[
-            :_NUM_NEAREST
-        ]
-    for finding in shown:
+    others = [finding for finding in findings if finding not in fitting]
+    others.sort(key=lambda finding: (len(finding.missing), -len(finding.found)))
+    for finding in [*fitting, *others][: max(_NUM_NEAREST, len(fitting))]:
         lines.append(f'  --layout {finding.layout}: {finding.expected}')
         if finding.found:
             lines.append(f'    found: {"; ".join(finding.found)}')

@@ -42,7 +42,7 @@ def copied_folder(folder: RemotePath, names: Sequence[str], timeout: float = 720
             facts = facts_of(folder / name)
             if known.get(name) == list(facts) and (local / name).is_file():
                 continue
-            _copy(folder / name, local / name, facts[0])
+            copy_file(folder / name, local / name, facts[0])
             known[name] = list(facts)
             (local / _FACTS).write_text(json.dumps(known))
     return local
@@ -67,7 +67,13 @@ def _known(local: Path) -> dict[str, list[int]]:
         return {}
 
 
-def _copy(path: RemotePath, local: Path, size: int) -> None:
+def copy_file(path: RemotePath, local: Path, size: int) -> None:
+    """Copy a file of this size; it appears here when it is complete.
+
+    Raises:
+        OSError: The disk is too small, or the store does not answer.
+    """
+    local.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(local.parent).free
     if size > free:
         raise OSError(
@@ -75,7 +81,6 @@ def _copy(path: RemotePath, local: Path, size: int) -> None:
             'folder on a larger disk.'
         )
     print_log(f'Copying {path} ({size / 1e6:,.1f} MB) to {local}.', 'current')
-    local.parent.mkdir(parents=True, exist_ok=True)
     temporary = local.with_name(f'.{local.name}.{os.getpid()}.tmp')
     try:
         with in_words(str(path)):

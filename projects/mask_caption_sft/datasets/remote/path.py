@@ -133,7 +133,7 @@ def absolute(path: AnyPath) -> AnyPath:
     return Path(os.path.abspath(path)) if isinstance(path, Path) else path
 
 
-def opened(path: str | AnyPath) -> BinaryIO:
-    """A file to read; one in a bucket is read whole."""
+def readable(path: str | AnyPath) -> Path | BinaryIO:
+    """What Pillow and NumPy open: a path, or the content of a file in a bucket."""
     path = path_of(path)
-    return path.open('rb') if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+    return path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
