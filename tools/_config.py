@@ -5,7 +5,6 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,14 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     """``--data`` and what goes with it, for :func:`read_config`."""
     group = parser.add_argument_group('data of your own (docs/datasets.md)')
     group.add_argument(
-        '--data', metavar='PATH',
-        help='a folder of images and masks, or a COCO file, in the place of the datasets of the config',
+        '--data', metavar='PATH', action='append',
+        help='a folder of images and masks, or a COCO file, in the place of the datasets of the config; '
+        'several: --data A --data B',
     )  # fmt: skip
-    group.add_argument('--layout', choices=sorted(KINDS), help='of --data, where more than one fits')
+    group.add_argument(
+        '--layout', choices=sorted(KINDS), action='append',
+        help='of --data, where more than one fits; once for all, or once for each',
+    )  # fmt: skip
     group.add_argument(
         '--mix-share', type=float, default=OwnData.mix_share, metavar='SHARE',
         help='share of the draws that the datasets of the config keep; 0 (default) trains on --data alone',
@@ -108,16 +111,16 @@ def read_config(args: argparse.Namespace, base: str | None = None) -> Config:
 
 
 def _add_own_data(config: Config, args: argparse.Namespace) -> None:
-    given = {
-        field.name: getattr(args, field.name) for field in fields(OwnData)[1:] if hasattr(args, field.name)
-    }
-    default = OwnData('')
+    options = ('mix_share', 'val_share', 'class_names')
+    given = {name: getattr(args, name) for name in options if hasattr(args, name)}
+    layouts = tuple(getattr(args, 'layout', None) or ())
     if getattr(args, 'data', None):
-        said = add_own_data(config, OwnData(args.data, **given))
+        said = add_own_data(config, OwnData(tuple(args.data), layouts, **given))
         if os.environ.get('RANK', '0') == '0':
-            print(f'--data {said}', file=sys.stderr)
+            print(*(f'--data {line}' for line in said), sep='\n', file=sys.stderr)
         return
-    useless = [name for name, value in given.items() if value != getattr(default, name)]
+    useless = ['layout'] if layouts else []
+    useless += [name for name, value in given.items() if value != getattr(OwnData, name)]
     if useless:
         raise ValueError(f'--{useless[0].replace("_", "-")} changes nothing without --data.')
 

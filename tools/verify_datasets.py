@@ -19,6 +19,7 @@ import numpy as np
 from _config import add_config, add_data, add_shards, chosen_names, read_config
 
 from projects.mask_caption_sft.datasets.packs.convert import whole_dataset
+from projects.mask_caption_sft.datasets.remote.path import is_remote
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, read_skip_list, write_skip_list
 from projects.mask_caption_sft.evaluation.data_card import data_card
 from projects.mask_caption_sft.evaluation.data_leaks import DataLeaks
@@ -42,9 +43,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_to_skip_list(root: str, broken: list[tuple[str, str]]) -> None:
+def skip_list_folder(args: argparse.Namespace, name: str, declared: dict) -> Path:
+    """The dataset's root; nothing is written into a bucket, whose list the config has to name."""
+    if not is_remote(declared['data_root']):
+        return Path(declared['data_root'])
+    folder = (args.out / name).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f'{name}: set skip_list={str(folder / SKIP_LIST)!r} in the config to leave out these records.')
+    return folder
+
+
+def add_to_skip_list(root: Path, broken: list[tuple[str, str]]) -> None:
     """Keep what the list named before: those records were not read again."""
-    path = Path(root) / SKIP_LIST
+    path = root / SKIP_LIST
     known = read_skip_list(path) if path.exists() else set()
     lines = [json.loads(line) for line in path.read_text().splitlines()] if known else []
     before = [(line['sample_id'], line.get('reason', '')) for line in lines]
@@ -94,7 +105,7 @@ def main() -> None:
             continue
         summaries[name] = summarize(leaks.watch(name, is_val, facts[1]), facts[0])
         if args.write_skip_list and summaries[name]['broken_records']:
-            add_to_skip_list(declared['data_root'], summaries[name]['broken_records'])
+            add_to_skip_list(skip_list_folder(args, name, declared), summaries[name]['broken_records'])
     if not args.shard:
         report(args, summaries, leaks.found(), missing)
     for problem in missing:

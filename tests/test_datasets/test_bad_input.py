@@ -187,6 +187,15 @@ def test_a_wrong_pair_is_named(folder, change, reason):
     assert re.search(reason, found), found
 
 
+def test_verifying_counts_frames_of_another_range(folder):
+    root = folder('sav')
+    rewrite_npz(root, lambda arrays: arrays.update(frame1=arrays['frame1'] / 255))
+    dataset = SAVPairs(data_root=str(root), pipeline=PIPELINE)
+    summary = summarize(map(InspectRecord(dataset), range(3)), 3)
+    assert summary['faults'] == {'wrong range': 1}
+    assert 'frame1 has a range of values from 0' in summary['broken_records'][0][1]
+
+
 @pytest.mark.parametrize(
     'change',
     [lambda f: f * 0, lambda f: (f > 128) * 3.0, lambda f: f * 1.1 - 12],

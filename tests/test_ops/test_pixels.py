@@ -42,3 +42,14 @@ def test_a_batch_is_of_bytes(tmp_path):
     dataset = SA1B(data_root=str(tmp_path), pipeline=pipeline)
     batch = collate_regions([dataset[0], dataset[1]])['batch']
     assert batch.pixel_values.dtype == batch.g_pixel_values.dtype == torch.uint8
+
+
+def test_bytes_are_at_most_two_fifths_of_what_was_sent_before(tmp_path):
+    writers.write_sa1b(tmp_path, 1, np.random.default_rng(0))
+    sizes = dict(image_size=448, grid_size=16, grounding_size=1024)
+    pipeline = [ChooseRegions(4), SecondView(), PackRegions(max_tiles=6, resampling='torch', **sizes)]
+    batch = collate_regions([SA1B(data_root=str(tmp_path), pipeline=pipeline)[0]])['batch']
+    tensors = [value for value in vars(batch).values() if isinstance(value, torch.Tensor)]
+    now = sum(tensor.nbytes for tensor in (*tensors, *batch.masks1, *batch.masks2))
+    before = now - batch.pixel_values.nbytes + normalize_tiles(batch.pixel_values).nbytes
+    assert now <= 0.4 * before

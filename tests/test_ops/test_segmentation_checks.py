@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from projects.mask_caption_sft.ops.mask import decode_segmentation, encode_rle
-from projects.mask_caption_sft.ops.segmentation_checks import _decompress, check_counts
+from projects.mask_caption_sft.ops.segmentation_checks import check_counts, decompress_counts
 
 SQUARE = [1, 1, 5, 1, 5, 5, 1, 5]
 
@@ -62,7 +62,7 @@ def test_the_compressed_form_is_read_as_pycocotools_reads_it():
         edges = np.flatnonzero(np.diff(flat)) + 1
         lengths = np.diff([0, *edges, len(flat)]).tolist()
         expected = [0, *lengths] if flat[0] else lengths
-        assert _decompress(rle['counts']).tolist() == expected
+        assert decompress_counts(rle['counts']).tolist() == expected
         check_counts(rle['counts'], 37, 61)
         assert np.array_equal(decode_segmentation(rle, 37, 61), mask)
 
@@ -71,4 +71,4 @@ def test_a_large_image_of_few_runs():
     """Runs of more than 2^20 pixels take five groups of bits."""
     mask = np.zeros((1500, 2000), bool)
     mask[:, 1000:] = True
-    assert _decompress(encode_rle(mask)['counts']).tolist() == [1_500_000, 1_500_000]
+    assert decompress_counts(encode_rle(mask)['counts']).tolist() == [1_500_000, 1_500_000]

@@ -103,6 +103,9 @@ ARGUMENTS = [
     ([TINY, '--class-names'], r'--class-names changes nothing without --data'),
     ([TINY, '--data', SA1B, '--class-names'], r'--class-names: sa1b has no names of classes\. Leave it out'),
     ([TINY, '--data', SA1B, '--mix-share', '1'], r'--mix-share 1\.0 is not in \[0, 1\)'),
+    ([TINY, '--data', SA1B, '--data', SA1B], r'--data .*sa1b is given twice'),
+    ([TINY, '--data', SA1B, '--layout', 'sa1b', '--layout', 'coco'], r'there are 1 --data and 2 --layout'),
+    ([TINY, '--layout', 'coco'], r'--layout changes nothing without --data'),
     ([TINY, '--data', SA1B, '--val-share', '0'], r'--val-share 0\.0 is not between 0 and 1'),
     ([TINY, '--diff', 'nowhere.py'], r'config nowhere\.py does not exist'),
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..structures import BrokenRecord, RegionSample, UnusableRecordError
 from .raw_sample import RawSample
+from .remote.path import AnyPath, path_of, readable
 from .seeding import numpy_seed
 from .skip_list import SKIP_LIST, read_skip_list
 
@@ -44,7 +45,7 @@ class RegionDataset(BaseDataset):
     record is read again, up to ``num_retries`` times.
 
     Args:
-        data_root: Folder of the dataset.
+        data_root: Folder of the dataset, or its address: ``s3://bucket/folder`` and the like.
         name: Key in logs and messages; the mix sets it.
         max_samples: Use only the first ``max_samples`` records.
         seed: Makes every draw of a record the same each time (validation);
@@ -53,7 +54,9 @@ class RegionDataset(BaseDataset):
         skip_list: File that lists records to leave out, below ``data_root`` or with an absolute path, as
             ``tools/verify_datasets.py`` writes it, and a run its ``skipped_records.jsonl``. The default
             file need not exist.
-        num_retries: How often to try again after an I/O error of the disk.
+        num_retries: How often to try again after an I/O error of the disk, or when a bucket does not answer.
+        backend_args: Of MMEngine's file client, for an address: ``dict(endpoint_url=...)``, or
+            ``dict(backend='petrel', ...)``; see ``docs/datasets.md``.
     """
 
     #: What the folder should look like, and where it comes from; used in messages.
@@ -69,10 +72,11 @@ class RegionDataset(BaseDataset):
         lazy_init: bool = False,
         skip_list: str = SKIP_LIST,
         num_retries: int = 2,
+        backend_args: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.name = name or type(self).__name__.lower()
-        self.skip_list, self.num_retries = skip_list, num_retries
+        self.skip_list, self.num_retries, self.backend_args = skip_list, num_retries, backend_args
         self.lazy: Sequence[dict] | None = None
         self._fully_initialized = False
         self.max_samples, self.seed = max_samples, seed
@@ -83,6 +87,14 @@ class RegionDataset(BaseDataset):
             indices=max_samples,
             **kwargs,
         )
+
+    @property
+    def root(self) -> AnyPath:
+        """``data_root`` as a path, on this machine or in a bucket."""
+        return path_of(self.data_root, self.backend_args)
+
+    def _join_prefix(self) -> None:
+        """BaseDataset joins ``data_prefix`` to the root here; paths are made where files are read instead."""
 
     def load_data_list(self) -> list[dict]:
         """All records, in order.
@@ -101,7 +113,7 @@ class RegionDataset(BaseDataset):
 
     def full_init(self) -> None:
         """List the records, or open an index that makes them on demand (:meth:`lazy_records`)."""
-        if not self._fully_initialized and Path(self.data_root).is_dir():
+        if not self._fully_initialized and self.root.is_dir():
             self.lazy = self.lazy_records()
             self._fully_initialized = self.lazy is not None
         super().full_init()
@@ -124,7 +136,8 @@ class RegionDataset(BaseDataset):
 
     def skipped_ids(self) -> set[str]:
         """Short ids in the skip-list."""
-        path = Path(self.data_root) / self.skip_list
+        is_absolute = PurePosixPath(self.skip_list).is_absolute()
+        path = path_of(self.skip_list) if is_absolute else self.root / self.skip_list
         if not path.exists() and self.skip_list == SKIP_LIST:
             return set()
         skipped = {self.short_id(name) for name in read_skip_list(self.check_path(path))}
@@ -163,11 +176,12 @@ class RegionDataset(BaseDataset):
         """Images, masks and texts of one record; raises if anything is wrong with it."""
         raise TypeError(f'{type(self).__name__} must define read_record().')
 
-    def check_path(self, path: str | Path) -> Path:
+    def check_path(self, path: str | AnyPath) -> AnyPath:
         """The path, if it exists; otherwise an error that says what was expected."""
-        if not Path(path).exists():
+        path = path_of(path, self.backend_args)
+        if not path.exists():
             raise FileNotFoundError(f'{path} is missing (dataset {self.name!r}). {self._expectation()}')
-        return Path(path)
+        return path
 
     def __getitem__(self, index: int) -> RegionSample | BrokenRecord:
         record = self.get_data_info(index)
@@ -199,7 +213,7 @@ class RegionDataset(BaseDataset):
         return self.read_record(record)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | AnyPath) -> np.ndarray:
     """An image file as ``[H, W, 3]`` uint8 RGB.
 
     Raises:
@@ -207,7 +221,7 @@ def read_image(path: str | Path) -> np.ndarray:
         ValueError: See :func:`rgb_pixels`.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(readable(path)) as image:
             return rgb_pixels(image)
     except (OSError, SyntaxError) as error:
         number = getattr(error, 'errno', None)
@@ -226,4 +240,4 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
         raise ValueError(
             f'the image has pixels of 16 or 32 bits (mode {image.mode!r}); convert it to 8 bits per channel'
         )
-    return np.asarray(image.convert('RGB'))
+    return np.asarray(image if image.mode == 'RGB' else image.convert('RGB'))

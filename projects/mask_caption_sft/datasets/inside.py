@@ -1,9 +1,11 @@
 """Paths that an annotation file names."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+
+from .remote.path import AnyPath, path_of
 
 
-def inside(folder: str | Path, name: str) -> Path:
+def inside(folder: str | AnyPath, name: str) -> AnyPath:
     """``folder / name``, for a name that stays below the folder.
 
     Only the name is judged: a folder or a file may be a link to another disk, as its owner made it.
@@ -17,4 +19,4 @@ def inside(folder: str | Path, name: str) -> Path:
             f'{str(name)!r} is not a path below {folder}. Names in annotation files must be relative and '
             'without "..": correct the file, or leave the record out with the skip-list.'
         )
-    return Path(folder) / name
+    return path_of(folder) / name

@@ -1,79 +1,12 @@
 """What a dataset reads from disk, with masks that are decoded when they are needed."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from ..ops.mask import encode_rle, with_text_counts
-
-
-@dataclass(frozen=True)
-class RLEMask:
-    """Decodes a compressed COCO RLE.
-
-    Attributes:
-        checked: Gives the RLE, or raises.
-    """
-
-    checked: Callable[[], dict[str, Any]]
-
-    def __call__(self) -> np.ndarray:
-        return coco_mask.decode(self.checked()).astype(bool)
-
-    def rle(self) -> dict[str, Any]:
-        """With ``counts`` as str, for JSON."""
-        return with_text_counts(self.checked())
-
-
-class LazyMasks:
-    """N masks of one image, each decoded once, when it is asked for.
-
-    Args:
-        decoders: N functions that return a bool mask ``[H, W]``.
-        areas: ``[N]`` shares of the image that they cover, where known beforehand; otherwise NaN.
-    """
-
-    def __init__(self, decoders: Sequence[Callable[[], np.ndarray]], areas: np.ndarray | None = None) -> None:
-        self.decoders = list(decoders)
-        self.areas = np.full(len(decoders), np.nan) if areas is None else np.asarray(areas, np.float64)
-        self._decoded: dict[int, np.ndarray] = {}
-
-    @classmethod
-    def from_rles(cls, rles: Sequence[dict]) -> 'LazyMasks':
-        """From compressed RLEs that have been checked (:func:`ops.mask.to_rle`), of one size."""
-        areas = coco_mask.area(list(rles)) / (rles[0]['size'][0] * rles[0]['size'][1]) if rles else None
-        return cls([RLEMask(partial(dict, rle)) for rle in rles], areas)
-
-    def area(self, row: int) -> float:
-        """Share of the image that a mask covers; decodes it if that is not known."""
-        if np.isnan(self.areas[row]):
-            self.areas[row] = self.decode(row).mean()
-        return float(self.areas[row])
-
-    def decode(self, row: int) -> np.ndarray:
-        """One mask, ``[H, W]`` bool."""
-        if row not in self._decoded:
-            self._decoded[row] = self.decoders[row]()
-        return self._decoded[row]
-
-    def rle(self, row: int) -> dict[str, Any]:
-        """One mask as COCO RLE with ``counts`` as str; one that came as an RLE is that, and not decoded."""
-        decoder = self.decoders[row]
-        return decoder.rle() if isinstance(decoder, RLEMask) else encode_rle(self.decode(row))
-
-    def keep(self, rows: Sequence[int]) -> 'LazyMasks':
-        """Some of the masks."""
-        kept = LazyMasks([self.decoders[row] for row in rows], self.areas[list(rows)])
-        kept._decoded = {i: self._decoded[row] for i, row in enumerate(rows) if row in self._decoded}
-        return kept
-
-    def stack(self) -> np.ndarray:
-        """All of them, ``[N, H, W]``."""
-        return np.stack([self.decode(row) for row in range(len(self.decoders))])
+from ..ops.mask import encode_rle
+from .lazy_masks import LazyMasks
 
 
 class RawView:
@@ -99,6 +32,11 @@ class RawView:
     @masks.setter
     def masks(self, masks: np.ndarray | LazyMasks) -> None:
         self._masks = masks
+
+    def lazy_masks(self) -> LazyMasks:
+        """The masks, for questions that need not decode them."""
+        masks = self._masks
+        return masks if isinstance(masks, LazyMasks) else LazyMasks.from_array(masks)
 
     def rle(self, row: int) -> dict[str, Any]:
         """One mask as COCO RLE, see :meth:`LazyMasks.rle`."""

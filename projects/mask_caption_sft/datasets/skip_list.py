@@ -4,23 +4,25 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from .remote.path import AnyPath, path_of
+
 #: Below each dataset's root.
 SKIP_LIST = 'skip_list.jsonl'
 
 
-def read_skip_list(path: str | Path) -> set[str]:
+def read_skip_list(path: str | AnyPath) -> set[str]:
     """Ids in a skip-list, see :func:`read_skip_list_reasons`."""
     return {sample_id for sample_id, _ in read_skip_list_reasons(path)}
 
 
-def read_skip_list_reasons(path: str | Path) -> list[tuple[str, str]]:
+def read_skip_list_reasons(path: str | AnyPath) -> list[tuple[str, str]]:
     """``(sample_id, reason)`` of a skip-list: one JSON object with both per line; the reason may be missing.
 
     Raises:
         ValueError: A line is anything else; the message names it.
     """
     pairs = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+    for number, line in enumerate(path_of(path).read_text().splitlines(), start=1):
         try:
             entry = json.loads(line)
             pairs.append((entry['sample_id'], entry.get('reason', '')))

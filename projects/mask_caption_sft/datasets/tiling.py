@@ -1,9 +1,10 @@
 """An image as ViT tiles, as upstream Sa2VA cuts it."""
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from .resampling import Resizer, pillow_resizer
 
 
 def tile_grid(width: int, height: int, tile_size: int, max_tiles: int) -> tuple[int, int]:
@@ -37,20 +38,20 @@ def tile_image(image: Image.Image, tile_size: int, max_tiles: int) -> Tensor:
         tile_size: S, in pixels.
         max_tiles: Largest number of tiles, not counting the thumbnail; 1 squashes the image to one tile.
     """
-    columns, rows = tile_grid(*image.size, tile_size, max_tiles)
-    resized = image.resize((columns * tile_size, rows * tile_size), Image.Resampling.BICUBIC)
-    tiles = [
-        resized.crop((x * tile_size, y * tile_size, (x + 1) * tile_size, (y + 1) * tile_size))
-        for y in range(rows)
-        for x in range(columns)
-    ]
+    return resized_tiles(pillow_resizer(image), image.size, tile_size, max_tiles)
+
+
+def resized_tiles(resize: Resizer, size: tuple[int, int], tile_size: int, max_tiles: int) -> Tensor:
+    """As :func:`tile_image`, of an image of this width and height."""
+    columns, rows = tile_grid(*size, tile_size, max_tiles)
+    whole = resize(columns * tile_size, rows * tile_size)
+    tiles = whole.unflatten(2, (columns, tile_size)).unflatten(1, (rows, tile_size))
+    tiles = tiles.permute(1, 3, 0, 2, 4).flatten(0, 1)
     if len(tiles) > 1:
-        tiles.append(image.resize((tile_size, tile_size), Image.Resampling.BICUBIC))
-    pixels = torch.from_numpy(np.stack([np.asarray(tile) for tile in tiles]))
-    return pixels.permute(0, 3, 1, 2).contiguous()
+        tiles = torch.cat([tiles, resize(tile_size, tile_size)[None]])
+    return tiles.contiguous()
 
 
 def grounding_pixels(image: Image.Image, size: int) -> Tensor:
     """The image squashed to ``[3, size, size]`` uint8, bicubic, no padding."""
-    squashed = image.resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(squashed)).permute(2, 0, 1).contiguous()
+    return pillow_resizer(image)(size, size).contiguous()

@@ -1,19 +1,20 @@
 """From an image with masks to two views of it, as the model sees them."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
-from PIL import Image, ImageEnhance
-from torch import Tensor
+from PIL import Image
 
-from ..ops.visual_prompt import visual_prompt_grid
 from ..structures import RegionSample, UnusableRecordError, View
+from .colours import change_colours
+from .lazy_masks import LazyMasks, Window
 from .raw_sample import RawSample, RawView
-from .tiling import grounding_pixels, tile_image
+from .resampling import RESIZERS
+from .tiling import resized_tiles
 
 
 class ChooseRegions(BaseTransform):
@@ -93,30 +94,29 @@ class SecondView(BaseTransform):
         return results
 
     def _second(self, view: RawView) -> RawView:
-        x, y, width, height = self._crop_box(view.masks)
-        image = Image.fromarray(view.image[y : y + height, x : x + width])
-        masks = view.masks[:, y : y + height, x : x + width]
-        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-            factor = 1 + np.random.uniform(-self.color_ratio, self.color_ratio)
-            image = enhance(image).enhance(factor)
-        pixels = np.asarray(image)
-        if np.random.random() < self.mirror_prob:
-            pixels, masks = pixels[:, ::-1], masks[:, :, ::-1]
+        masks = view.lazy_masks()
+        window = self._choose_window(masks, view.image.shape[:2])
+        factors = [1 + np.random.uniform(-self.color_ratio, self.color_ratio) for _ in range(3)]
+        is_mirrored = np.random.random() < self.mirror_prob
+        pixels = np.asarray(change_colours(Image.fromarray(window.cut(view.image)), *factors))
+        if is_mirrored:
+            pixels, window = np.ascontiguousarray(pixels[:, ::-1]), replace(window, is_mirrored=True)
         name = f'{view.image_id}#view2-{np.random.randint(2**31)}'
-        return RawView(name, np.ascontiguousarray(pixels), np.ascontiguousarray(masks))
+        return RawView(name, pixels, masks.seen_in(window))
 
-    def _crop_box(self, masks: np.ndarray) -> tuple[int, int, int, int]:
-        full_height, full_width = masks.shape[1:]
-        areas = masks.sum(axis=(1, 2))
+    def _choose_window(self, masks: LazyMasks, size: tuple[int, int]) -> Window:
+        full_height, full_width = size
+        whole = Window(0, 0, full_width, full_height)
+        areas = masks.pixels_in(whole)
         for _ in range(self.num_tries):
             ratio = np.random.uniform(*self.crop_ratio)
             width, height = max(1, round(full_width * ratio)), max(1, round(full_height * ratio))
             x = np.random.randint(full_width - width + 1)
             y = np.random.randint(full_height - height + 1)
-            visible = masks[:, y : y + height, x : x + width].sum(axis=(1, 2))
-            if (visible >= self.min_visible_ratio * areas).all():
-                return x, y, width, height
-        return 0, 0, full_width, full_height
+            window = Window(x, y, width, height)
+            if (masks.pixels_in(window) >= self.min_visible_ratio * areas).all():
+                return window
+        return whole
 
 
 class PackRegions(BaseTransform):
@@ -130,6 +130,9 @@ class PackRegions(BaseTransform):
             half a cell away from where the mask is later drawn. At a size of 256 that is 0.2 % of the
             side; at a tiny model's 32 it costs a third of the IoU, so there ``'nearest-exact'`` takes
             the pixel at the centre.
+        resampling: ``'pillow'`` resizes images to the bits of upstream's preprocessing. ``'torch'`` takes a
+            quarter of the time and is within two grey levels of it: enough for training, whose second views
+            have other colours anyway.
         image_size: Side of a ViT tile in pixels.
         grid_size: Side of a tile's grid of image tokens.
         grounding_size: Side of the grounding encoder's input in pixels. A config leaves these four out:
@@ -137,7 +140,8 @@ class PackRegions(BaseTransform):
         mask_size: Side of the masks that it draws; by default a quarter of its input, as SAM 2.
 
     Raises:
-        ValueError: A size is missing, or ``mask_sampling`` is unknown.
+        ValueError: A size is missing, ``mask_sampling`` or ``resampling`` is unknown, or validation would
+            see other pixels than upstream.
     """
 
     #: The sizes that follow from the base.
@@ -149,6 +153,7 @@ class PackRegions(BaseTransform):
         max_tiles: int = MAX_TILES,
         full_masks: bool = False,
         mask_sampling: str = 'nearest',
+        resampling: str = 'pillow',
         image_size: int | None = None,
         grid_size: int | None = None,
         grounding_size: int | None = None,
@@ -156,13 +161,20 @@ class PackRegions(BaseTransform):
     ) -> None:
         if mask_sampling not in ('nearest', 'nearest-exact'):
             raise ValueError(f"mask_sampling={mask_sampling!r} is not one of 'nearest', 'nearest-exact'.")
+        if resampling not in RESIZERS:
+            raise ValueError(f'resampling={resampling!r} is not one of {", ".join(map(repr, RESIZERS))}.')
+        if full_masks and resampling != 'pillow':
+            raise ValueError(
+                f'full_masks=True is for validation, which sees the pixels of upstream: leave out resampling='
+                f'{resampling!r}.'
+            )
         if image_size is None or grid_size is None or grounding_size is None:
             raise ValueError(
                 f'PackRegions has image_size={image_size}, grid_size={grid_size}, grounding_size='
                 f'{grounding_size}. The tools set them from model.sa2va.base when they read a config; '
                 'in your own code call engine.base_sizes.follow_base(config), or state these three.'
             )
-        self.mask_sampling = mask_sampling
+        self.mask_sampling, self.resampling = mask_sampling, resampling
         self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
         self.max_tiles = max_tiles
         self.mask_size = None if full_masks else mask_size or grounding_size // 4
@@ -176,26 +188,17 @@ class PackRegions(BaseTransform):
         return results
 
     def _pack(self, view: RawView) -> View:
-        image = Image.fromarray(view.image)
-        masks = torch.from_numpy(view.masks)
+        height, width = size = view.image.shape[:2]
+        resize = RESIZERS[self.resampling](view.image)
+        masks = view.lazy_masks()
+        if self.mask_size is None:
+            packed = torch.from_numpy(np.ascontiguousarray(view.masks))
+        else:
+            packed = masks.shrunk(size, self.mask_size, self.mask_sampling)
         return View(
             image_id=view.image_id,
-            pixel_values=tile_image(image, self.image_size, self.max_tiles),
-            g_pixel_values=grounding_pixels(image, self.grounding_size),
-            visual_prompts=visual_prompt_grid(masks, self.grid_size),
-            masks=self._shrink(masks),
+            pixel_values=resized_tiles(resize, (width, height), self.image_size, self.max_tiles),
+            g_pixel_values=resize(self.grounding_size, self.grounding_size).contiguous(),
+            visual_prompts=masks.shrunk(size, self.grid_size),
+            masks=packed,
         )
-
-    def _shrink(self, masks: Tensor) -> Tensor:
-        if self.mask_size is None:
-            return masks
-        return shrink_masks(masks, self.mask_size, self.mask_sampling)
-
-
-def shrink_masks(masks: Tensor, size: int, mode: str = 'nearest') -> Tensor:
-    """Masks ``[N, H, W]`` resized to ``[N, size, size]``; one that would vanish keeps a pixel."""
-    resized = F.interpolate(masks[:, None].float(), (size, size), mode=mode)[:, 0].bool()
-    vanished = ~resized.flatten(1).any(1) & masks.flatten(1).any(1)
-    if vanished.any():
-        resized[vanished] = visual_prompt_grid(masks[vanished], size)
-    return resized

@@ -1,4 +1,4 @@
-"""A config that trains on a folder of the user's, alone or beside its mix."""
+"""A config that trains on folders of the user's, alone or beside its mix."""
 
 import copy
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from ..datasets.tabled import TabledDataset
 from ..datasets.transforms import SecondView
 from .base_sizes import declared
 
-#: Names of the datasets in the config.
-TRAIN_NAME, VAL_NAME = 'data', 'data_val'
+#: Name of the first folder's dataset in the config; the second is ``data_2``. Validation adds ``_val``.
+TRAIN_NAME = 'data'
 
 
 @dataclass(frozen=True)
@@ -21,60 +21,92 @@ class OwnData:
     """What a user asks for.
 
     Attributes:
-        path: Folder of images and masks, or a COCO file.
-        layout: A key of ``KINDS``; None finds it out.
-        mix_share: Share of the draws that the config's mix keeps, in [0, 1); 0 trains on the folder alone.
-        val_share: Share of the images (videos) that are held out for validation, in (0, 1).
+        paths: Folders of images and masks, or COCO files.
+        layouts: Keys of ``KINDS``: one for all paths, or one for each; none finds them out.
+        mix_share: Share of the draws that the config's mix keeps, in [0, 1); 0 trains on the folders alone.
+            They have equal shares of what is left.
+        val_share: Share of the images (videos) of each that are held out for validation, in (0, 1).
         class_names: Teach the names of classes as weak expressions.
     """
 
-    path: str
-    layout: str | None = None
+    paths: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ()
     mix_share: float = 0.0
     val_share: float = 0.05
     class_names: bool = False
 
 
-def add_own_data(config: Config, own: OwnData) -> str:
-    """Declare the folder as dataset ``data``, and what is held out of it as ``data_val``.
+def add_own_data(config: Config, own: OwnData) -> list[str]:
+    """Declare the folders as datasets ``data``, ``data_2``, ..., and what is held out as ``data_val``, ...
 
     Transforms are those of the config's first dataset, and in validation of the first that makes a second
-    view. Metrics and pictures of chosen validation datasets take in ``data_val``. Alone, every other dataset
-    is left out.
+    view. Metrics and pictures of chosen validation datasets take them in. Without a mix share, every other
+    dataset is left out.
 
     Args:
         config: Changed in place.
-        own: Which folder, and how.
+        own: Which folders, and how.
 
     Returns:
-        What was found, in a line.
+        What was found, in a line for each.
 
     Raises:
         FileNotFoundError, ValueError: See :func:`recognise`; or an option does not fit the config.
     """
-    root, finding = recognise(own.path, own.layout)
-    kind = KINDS[finding.layout]
-    if own.class_names and finding.layout in ('sa1b', 'sav', 'refcoco'):
-        raise ValueError(f'--class-names: {finding.layout} has no names of classes. Leave it out.')
-    train, val = _arguments(finding, own.val_share)
-    if own.class_names:
-        train['class_name_as_expression'] = True
+    found = list(zip(_names(len(own.paths)), _recognise_all(own)))
     mix = config.train_dataloader.dataset.datasets
-    shared = dict(type=kind, data_root=root)
-    declaration = dict(**shared, **train, pipeline=_pipeline(mix))
-    _put(
-        config, 'train_dataloader', TRAIN_NAME, _weighted(declaration, mix, own.mix_share), own.mix_share > 0
-    )
+    train_pipeline, weight = _pipeline(mix), _weight(mix, own)
+    val_pipeline = None
     if config.get('val_dataloader') is not None:
-        validation = dict(
-            **shared, **val, pipeline=_pipeline(config.val_dataloader.dataset.datasets, SecondView)
-        )
+        val_pipeline = _pipeline(config.val_dataloader.dataset.datasets, SecondView)
+    train, val, said = {}, {}, []
+    for name, (root, finding) in found:
+        kind = KINDS[finding.layout]
+        of_train, of_val = _arguments(finding, own.val_share)
+        if own.class_names:
+            of_train['class_name_as_expression'] = True
+        shared = dict(type=kind, data_root=root)
+        train[name] = dict(**shared, **of_train, **weight, pipeline=copy.deepcopy(train_pipeline))
+        val[f'{name}_val'] = dict(**shared, **of_val, pipeline=copy.deepcopy(val_pipeline))
+        said.append(_said(name, root, finding, own, kind.__name__))
+    _put(config, 'train_dataloader', train, own.mix_share > 0)
+    if val_pipeline is not None:
         for loader in ('val_dataloader', 'test_dataloader'):
             if config.get(loader) is not None:
-                _put(config, loader, VAL_NAME, validation, own.mix_share > 0)
-        _count_validation(config, own.mix_share > 0)
+                _put(config, loader, val, own.mix_share > 0)
+        _count_validation(config, list(val), own.mix_share > 0)
+    return said
+
+
+def _names(count: int) -> list[str]:
+    return [TRAIN_NAME, *(f'{TRAIN_NAME}_{number}' for number in range(2, count + 1))]
+
+
+def _recognise_all(own: OwnData) -> list[tuple[str, Finding]]:
+    twice = [path for path in own.paths if own.paths.count(path) > 1]
+    if twice:
+        raise ValueError(f'--data {twice[0]} is given twice. Its weight makes it be drawn more often.')
+    if len(own.layouts) not in (0, 1, len(own.paths)):
+        raise ValueError(
+            f'there are {len(own.paths)} --data and {len(own.layouts)} --layout. Give one for all, or one '
+            'for each, in the same order.'
+        )
+    layouts = own.layouts if len(own.layouts) > 1 else [*own.layouts, None][:1] * len(own.paths)
+    found = [recognise(path, layout) for path, layout in zip(own.paths, layouts)]
+    nameless = [finding.layout for _, finding in found if finding.layout in ('sa1b', 'sav', 'refcoco')]
+    if own.class_names and nameless:
+        raise ValueError(f'--class-names: {nameless[0]} has no names of classes. Leave it out.')
+    return found
+
+
+def _said(name: str, root: str, finding: Finding, own: OwnData, kind: str) -> str:
     held = f'{own.val_share:.0%} held out' if finding.val_arguments is None else 'with a part of its own'
-    return f'{root}: {finding.layout} ({kind.__name__}): {"; ".join(finding.found)}; {held} for validation'
+    share = (1 - own.mix_share) / len(own.paths)
+    which = '' if len(own.paths) == 1 else f', dataset {name}'
+    drawn = '' if share == 1 else f'; {share:.0%} of the draws'
+    return (
+        f'{root}: {finding.layout} ({kind}){which}: {"; ".join(finding.found)}; {held} for validation{drawn}'
+    )
 
 
 def _arguments(finding: Finding, val_share: float) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -96,25 +128,26 @@ def _pipeline(datasets: dict[str, Any], needed: type | None = None) -> list[Any]
     return copy.deepcopy((wanted or found)[0])
 
 
-def _weighted(declaration: dict[str, Any], mix: dict[str, Any], mix_share: float) -> dict[str, Any]:
-    if mix_share == 0:
-        return declaration
-    if not 0 < mix_share < 1:
-        raise ValueError(f'--mix-share {mix_share} is not in [0, 1).')
+def _weight(mix: dict[str, Any], own: OwnData) -> dict[str, float]:
+    """The weight of each folder; a single one that has the draws for itself needs none."""
+    if not 0 <= own.mix_share < 1:
+        raise ValueError(f'--mix-share {own.mix_share} is not in [0, 1).')
+    if own.mix_share == 0:
+        return {} if len(own.paths) == 1 else {'weight': 1.0}
     weights = [declared.get('weight') for declared in mix.values() if declared is not None]
     if not weights or None in weights:
         raise ValueError('--mix-share needs a mix with weights, and the datasets of the config have none.')
-    return declaration | {'weight': sum(weights) * (1 - mix_share) / mix_share}
+    return {'weight': sum(weights) * (1 - own.mix_share) / own.mix_share / len(own.paths)}
 
 
-def _put(config: Config, loader: str, name: str, declaration: dict[str, Any], beside: bool) -> None:
+def _put(config: Config, loader: str, declared: dict[str, Any], beside: bool) -> None:
     """Without merging: a key of another dataset must not stay."""
     dataset = config[loader].dataset
     others = dict(dataset.datasets) if beside else {}
-    dataset['datasets'] = {**others, name: declaration}
+    dataset['datasets'] = {**others, **declared}
 
 
-def _count_validation(config: Config, beside: bool) -> None:
+def _count_validation(config: Config, names: list[str], beside: bool) -> None:
     """Have metrics and pictures of chosen datasets take in ours; alone, leave out metrics of drawn scenes."""
     chosen: list[dict[str, Any]] = [h for h in config.get('custom_hooks') or [] if h.get('datasets')]
     for evaluator in ('val_evaluator', 'test_evaluator'):
@@ -126,5 +159,5 @@ def _count_validation(config: Config, beside: bool) -> None:
         config[evaluator] = kept
         chosen += [metric for metric in kept if metric.get('datasets')]
     for item in chosen:
-        names = [name for name in item['datasets'] if beside and name != VAL_NAME]
-        item['datasets'] = [*names, VAL_NAME]
+        others = [name for name in item['datasets'] if beside and name not in names]
+        item['datasets'] = [*others, *names]

@@ -39,7 +39,7 @@ def check_counts(counts: Any, height: int, width: int) -> None:
             image ends.
     """
     try:
-        lengths = _decompress(counts) if isinstance(counts, str | bytes) else np.asarray(counts)
+        lengths = decompress_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f'the counts of an RLE cannot be read ({error})') from error
     if lengths.ndim != 1 or lengths.dtype.kind not in 'iu':
@@ -53,7 +53,7 @@ def check_counts(counts: Any, height: int, width: int) -> None:
         )
 
 
-def _decompress(counts: str | bytes) -> np.ndarray:
+def decompress_counts(counts: str | bytes) -> np.ndarray:
     """Run lengths from COCO's compressed form.
 
     Each number is a run of 5-bit groups, lowest first, of which all but the last have bit 0x20; 0x10 of the

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs
-from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView, shrink_masks
+from projects.mask_caption_sft.datasets.lazy_masks import LazyMasks
+from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions, SecondView
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample
 
 SIZES = dict(image_size=56, grounding_size=128, grid_size=2, max_tiles=1)
@@ -97,11 +98,11 @@ def test_sa1b_filters_masks_by_their_scores(folder):
 @pytest.mark.parametrize(('name', 'kind'), [('sa1b', SA1B), ('refcoco', RefCOCO)])
 def test_only_the_mask_that_is_trained_on_is_decoded(written, monkeypatch, name, kind):
     """And it is the one that was drawn when all were decoded first."""
-    from projects.mask_caption_sft.datasets import raw_sample
+    from projects.mask_caption_sft.datasets import lazy_masks
 
     decoded = []
-    decode = raw_sample.coco_mask.decode
-    monkeypatch.setattr(raw_sample.coco_mask, 'decode', lambda rle: decoded.append(1) or decode(rle))
+    decode = lazy_masks.coco_mask.decode
+    monkeypatch.setattr(lazy_masks.coco_mask, 'decode', lambda rle: decoded.append(1) or decode(rle))
     dataset = kind(data_root=str(written / name))
     for seed in range(10):
         lazy, eager = raw(dataset), raw(dataset)
@@ -316,18 +317,16 @@ def test_regions_can_be_chosen_by_area(written):
 
 
 def test_masks_shrunk_at_their_centres_stay_where_they_are():
-    mask = torch.zeros(1, 64, 64).bool()
+    def shrunk(mask, mode):
+        return LazyMasks.from_array(mask).shrunk((64, 64), 8, mode)[0].nonzero()
+
+    mask, odd = np.zeros((2, 1, 64, 64), bool)
     mask[:, 16:40, 8:32] = True
-
-    def centre(mode):
-        rows = shrink_masks(mask, 8, mode)[0].nonzero().float() + 0.5
-        return (rows.mean(0) / 8).tolist()
-
-    assert centre('nearest-exact') == pytest.approx([28 / 64, 20 / 64])
-    odd = torch.zeros(1, 64, 64).bool()
+    centre = (shrunk(mask, 'nearest-exact').float() + 0.5).mean(0) / 8
+    assert centre.tolist() == pytest.approx([28 / 64, 20 / 64])
     odd[:, 4:20, 4:20] = True  # borders in the middle of cells: 'nearest' moves it
-    assert shrink_masks(odd, 8, 'nearest')[0].nonzero().min() == 1
-    assert shrink_masks(odd, 8, 'nearest-exact')[0].nonzero().min() == 0
+    assert shrunk(odd, 'nearest').min() == 1
+    assert shrunk(odd, 'nearest-exact').min() == 0
     with pytest.raises(ValueError, match="mask_sampling='bilinear' is not one of"):
         PackRegions(mask_sampling='bilinear', **SIZES)
 

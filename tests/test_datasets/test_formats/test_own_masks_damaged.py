@@ -77,12 +77,48 @@ def test_damage_is_named_and_the_rest_is_read(folders, tmp_path, kind, name, opt
     assert sum(isinstance(sample, RegionSample) for sample in samples) == len(samples) - len(broken) >= 2
 
 
-def test_one_damaged_file_in_a_hundred_does_not_end_a_run(tmp_path):
-    """Each draw is a sample or a named broken record, and the share of broken ones is that of the files."""
-    write_videos(tmp_path, 1, 100)
-    truncate(tmp_path / 'JPEGImages' / '480p' / 'video0' / '00050.jpg')
-    mix = RegionMix({'video': dict(type=MaskVideo, data_root=str(tmp_path), pipeline=PIPELINE)})
+WRITERS = {
+    COCOInstances: ('coco', lambda root: write_coco(root, 100)),
+    MaskFolder: ('masks', lambda root: write_mask_folder(root, 100)),
+    MaskVideo: ('video', lambda root: write_videos(root, 1, 100)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', list(WRITERS))
+def test_one_damaged_file_in_a_hundred_of_each_kind_does_not_end_a_run(tmp_path, kind):
+    """Every way at once: each draw is a sample or a named broken record, and every damaged file is named."""
+    name, write = WRITERS[kind]
+    write(tmp_path)
+    ways = [(pattern, damage) for of, which, _, pattern, damage in CASES if (of, which) == (kind, name)]
+    options = next(options for of, _, options, *_ in CASES if of is kind)
+    damaged = []
+    for number, (pattern, damage) in enumerate(way for way in ways if way[1] not in ANNOTATIONS):
+        images = {stem.partition('_')[0] for stem in damaged}
+        path = [p for p in sorted(tmp_path.glob(pattern)) if p.stem.partition('_')[0] not in images][
+            10 * number
+        ]
+        damage(path)
+        damaged.append(path.stem)
+    for number, change in enumerate(ANNOTATIONS if kind is COCOInstances else ()):
+        damage_annotation(tmp_path / 'instances.json', 3 * number, change)
+        damaged.append(f'annotation {3 * number}')
+    mix = RegionMix({'own': dict(type=kind, data_root=str(tmp_path), pipeline=PIPELINE, **options)})
     samples = [mix[draw] for draw in range(len(mix))]
-    broken = [sample.sample_id for sample in samples if isinstance(sample, BrokenRecord)]
-    assert broken == [str(tmp_path / 'JPEGImages' / '480p' / 'video0' / '00050.jpg')]
-    assert len(samples) == 100
+    broken = [sample.sample_id + sample.reason for sample in samples if isinstance(sample, BrokenRecord)]
+    assert all(sum(stem in text for text in broken) >= 1 for stem in damaged), (damaged, broken)
+    assert all(any(stem in text for stem in damaged) for text in broken)
+    assert sum(isinstance(sample, RegionSample) for sample in samples) >= 100 - len(damaged)
+
+
+def damage_annotation(path, number, change):
+    """What ``change`` does to the first annotation, done to another."""
+    content = json.loads(path.read_text())
+    first, content['annotations'][0] = content['annotations'][0], content['annotations'][number]
+    path.write_text(json.dumps(content))
+    change(path)
+    content = json.loads(path.read_text())
+    content['annotations'][number] = content['annotations'][0]
+    if number:
+        content['annotations'][0] = first
+    path.write_text(json.dumps(content))

@@ -122,8 +122,10 @@ def test_numbered_images_in_folders_could_be_videos_and_have_to_be_told(tmp_path
         write_indexed(tmp_path / 'masks' / 'cats' / f'{number:04d}.png', MASK[None])
     with pytest.raises(ValueError, match=r'More than one layout fits; choose one with --layout\.') as error:
         recognise(tmp_path)
-    assert '--layout mask_folder' in str(error.value)
-    assert '--layout mask_video' in str(error.value)
+    lines = str(error.value).splitlines()
+    shown = [line.split()[1].rstrip(':') for line in lines if line.startswith('  --layout')]
+    assert shown == ['mask_folder', 'mask_video', 'coco']  # those that fit, and the nearest that does not
+    assert sum('missing: ' in line for line in lines) == 1
     assert recognise(tmp_path, 'mask_video')[1].layout == 'mask_video'
 
 

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..inside import inside
+from ..remote.path import AnyPath, RemotePath
 from .coco_table import COCOTable
 from .instance_masks import InstanceMasks
 
@@ -50,8 +51,8 @@ class COCOInstances(InstanceMasks):
         super().__init__(data_root=data_root, **kwargs)
 
     def table_source(self) -> COCOTable:
-        self.check_path(Path(self.data_root) / self.coco_file)
-        return COCOTable(str(self.data_root), (self.coco_file,), self.with_crowds)
+        self.check_path(self.root / self.coco_file)
+        return COCOTable(self.root, (self.coco_file,), self.with_crowds)
 
     def lazy_records(self):
         records = super().lazy_records()
@@ -59,10 +60,10 @@ class COCOInstances(InstanceMasks):
         self.image_folder = self._find_images(names)
         return records
 
-    def _find_images(self, names: list[str]) -> Path:
+    def _find_images(self, names: list[str]) -> AnyPath:
         if self.image_dir is not None:
-            return self.check_path(Path(self.data_root) / self.image_dir)
-        for folder in islice(folders_below(self.data_root, self.coco_file), _MOST_FOLDERS):
+            return self.check_path(self.root / self.image_dir)
+        for folder in islice(folders_below(self.root, self.coco_file), _MOST_FOLDERS):
             if any(path.exists() for name in names for path in places(folder, name)):
                 return folder
         raise FileNotFoundError(
@@ -70,31 +71,35 @@ class COCOInstances(InstanceMasks):
             f'or a folder below it (dataset {self.name!r}). Set image_dir in the config.'
         )
 
-    def image_path(self, name: str) -> Path:
+    def image_path(self, name: str) -> AnyPath:
         found = places(self.image_folder, name)
         return next((path for path in found if path.exists()), found[0])
 
 
-def places(folder: Path, name: str) -> list[Path]:
+def places(folder: AnyPath, name: str) -> list[AnyPath]:
     """Where an image may be: at its name, or at the last two parts of it, or the last one."""
     path = inside(folder, name)
-    parts = Path(name).parts
+    parts = PurePosixPath(name).parts
     return [path, *(folder.joinpath(*parts[-count:]) for count in (2, 1) if len(parts) > count)]
 
 
-def folders_below(root: str | Path, ann_file: str) -> Iterator[Path]:
+def folders_below(root: AnyPath, ann_file: str) -> Iterator[AnyPath]:
     """A folder and those below it, level by level; ones with a name that the file's name holds come first."""
-    level = [str(root)]
+    level = [root]
     for depth in range(_DEPTH + 1):
-        level.sort(key=lambda path: (os.path.basename(path).lower() not in ann_file.lower(), path))
-        yield from map(Path, level)
+        level.sort(key=lambda path: (path.name.lower() not in ann_file.lower(), str(path)))
+        yield from level
         if depth < _DEPTH:
             level = [below for path in level for below in _folders_in(path)]
 
 
-def _folders_in(path: str) -> list[str]:
+def _folders_in(path: AnyPath) -> list[AnyPath]:
+    if isinstance(path, RemotePath):
+        return [below for below in path.iterdir(files=False) if not below.name.startswith('.')]
     try:
         with os.scandir(path) as entries:
-            return [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith('.')]
+            return [
+                Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith('.')
+            ]
     except OSError:
         return []

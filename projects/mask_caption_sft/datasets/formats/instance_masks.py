@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from ...ops.mask import to_rle
 from ..base import read_image
 from ..index.mask_filter import MaskFilter
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView, RLEMask
+from ..lazy_masks import LazyMasks, RLEMask
+from ..raw_sample import RawSample, RawView
+from ..remote.path import AnyPath
 from ..tabled import TabledDataset
 
 
@@ -39,9 +40,9 @@ class InstanceMasks(TabledDataset):
         self.class_name_as_expression = class_name_as_expression
         super().__init__(data_root=data_root, **kwargs)
 
-    def image_path(self, name: str) -> Path:
+    def image_path(self, name: str) -> AnyPath:
         """Where the image is that the table names."""
-        return inside(self.data_root, name)
+        return inside(self.root, name)
 
     def read_masks(self, record: dict) -> RawSample:
         rows = list(range(len(record['mask'])))

@@ -1,12 +1,12 @@
 """Mask files: one mask, or the ids of several objects."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ...ops.mask import encode_rle
+from ..remote.path import AnyPath, readable
 
 MASK_VALUES = ('auto', 'ids', 'one')
 #: In a map of ids of 8 bits: pixels that belong to no object, or to none for certain.
@@ -14,7 +14,7 @@ _VOID = 255
 _RED, _GREEN = 1 << 16, 1 << 8
 
 
-def read_labels(path: str | Path, values: str = 'auto') -> np.ndarray:
+def read_labels(path: str | AnyPath, values: str = 'auto') -> np.ndarray:
     """The object of each pixel, ``[H, W]`` int32; 0 is background.
 
     Args:
@@ -29,7 +29,7 @@ def read_labels(path: str | Path, values: str = 'auto') -> np.ndarray:
         ValueError: With ``'auto'``, a grey file has several values.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(readable(path)) as file:
             is_indexed = file.mode in ('P', 'I', 'I;16', 'I;16B')
             pixels = np.asarray(file if is_indexed or file.mode in ('1', 'L') else file.convert('RGB'))
     except (OSError, SyntaxError, ValueError) as error:

@@ -4,7 +4,6 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -13,6 +12,7 @@ from ..base import RECORD_ERRORS
 from ..index.listing import Listing
 from ..index.schema import MaskRows, TablePart
 from ..index.tree import FileTree
+from ..remote.path import AnyPath, readable
 from .instance_masks import InstanceMasks, mask_columns
 from .mask_files import MASK_VALUES, objects_in, read_labels
 from .mask_pairs import MaskFile, pair_files
@@ -64,13 +64,13 @@ class MaskFolder(InstanceMasks):
         super().__init__(data_root=data_root, **kwargs)
 
     def table_source(self) -> 'MaskFiles':
-        root = Path(self.data_root)
+        root = self.root
         for folder in (self.image_dir, self.mask_dir or ''):
             self.check_path(root / folder)
         found = next((name for name in CLASS_FILES if (root / name).is_file()), '')
         class_file = found if self.class_file is None else self.class_file
         self.check_path(root / class_file)
-        return MaskFiles(str(root), self.image_dir, self.mask_dir, self.mask_values, class_file)
+        return MaskFiles(root, self.image_dir, self.mask_dir, self.mask_values, class_file)
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class MaskFiles(FileTree):
 
     def read(self, names: Sequence[str]) -> TablePart:
         rows = MaskRows()
-        classes = ClassNames(Path(self.root) / self.class_file if self.class_file in names else None)
+        classes = ClassNames(self.place(self.class_file) if self.class_file in names else None)
         pairs, lost, _ = pair_files(names, self.image_dir, self.mask_dir, is_chosen=True)
         for image, masks in pairs.items():
             try:
-                with Image.open(Path(self.root) / image) as file:
+                with Image.open(readable(self.place(image))) as file:
                     size = (file.height, file.width)
             except RECORD_ERRORS as error:
                 rows.faults.append((image, f'OSError: {image} cannot be read as an image ({error})'))
@@ -130,7 +130,7 @@ class MaskFiles(FileTree):
     ) -> None:  # fmt: skip
         name, part = mask
         try:
-            labels = read_labels(Path(self.root) / name, self.mask_values)
+            labels = read_labels(self.place(name), self.mask_values)
             if labels.shape != size:
                 raise ValueError(
                     f'the mask of {labels.shape[1]} x {labels.shape[0]} does not match its image of '
@@ -167,7 +167,7 @@ class ClassNames:
         ValueError: The file is neither JSON nor lines of text.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: AnyPath | None) -> None:
         self.names: dict[str, str] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         if path is None:

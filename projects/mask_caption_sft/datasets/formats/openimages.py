@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ from ..index.repeat_rare import repeat_rare
 from ..index.selection import Selection
 from ..index.table import MaskTable
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
+from ..remote.path import AnyPath, readable
 from ..tabled import TabledDataset
 from .openimages_table import OpenImagesTable
 
@@ -76,8 +77,8 @@ class OpenImages(TabledDataset):
     def table_source(self) -> OpenImagesTable:
         files = (self.table_file, self.class_file)
         for name in files:
-            self.check_path(Path(self.data_root) / name)
-        return OpenImagesTable(str(self.data_root), files)
+            self.check_path(self.root / name)
+        return OpenImagesTable(self.root, files)
 
     def _limit(self) -> int | None:
         return self.max_samples if self.oversample_thr is None else None
@@ -98,9 +99,9 @@ class OpenImages(TabledDataset):
         }
 
     def read_masks(self, record: dict) -> RawSample:
-        image_path = inside(Path(self.data_root) / 'images' / self.split, f'{record["image"]}.jpg')
+        image_path = inside(self.root / 'images' / self.split, f'{record["image"]}.jpg')
         image = read_image(image_path)
-        folder = Path(self.data_root) / 'masks' / self.split
+        folder = self.root / 'masks' / self.split
         paths = [inside(folder, name) for name in record['masks']]
         decoders = [partial(_read_mask, path, image.shape[:2]) for path in paths]
         texts = [text.lower() if self.class_name_as_expression else None for text in record['texts']]
@@ -108,11 +109,11 @@ class OpenImages(TabledDataset):
         return RawSample(self.name, record['sample_id'], view, None, texts)
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_mask(path: AnyPath, size: tuple[int, int]) -> np.ndarray:
     """A mask file at the size of its image, ``[H, W]`` bool."""
     path = path if path.exists() else path.parent / path.name[0] / path.name
     try:
-        with Image.open(path) as file:
+        with Image.open(readable(path)) as file:
             mask = file.convert('L')
     except OSError as error:
         raise OSError(error.errno, f'{path} cannot be read as a mask ({error})') from error

@@ -1,7 +1,6 @@
 """RefCOCO, RefCOCO+, RefCOCOg, and gRefCOCO."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ from ...ops.mask import to_rle, unite_rles
 from ...ops.prompts import check_expression
 from ..base import read_image
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
+from ..remote.path import AnyPath, absolute
 from ..tabled import TabledDataset
 from .refcoco_table import REF_FILES, RefCOCOTable, held_out_files
 
@@ -74,19 +75,19 @@ class RefCOCO(TabledDataset):
     DRAWN_COLUMNS = ('image', 'height', 'width', 'mask', 'texts')
 
     def table_source(self) -> RefCOCOTable:
-        root = Path(self.data_root)
+        root = self.root
         refs = self._refs_path().name
-        self.image_folder = str(self._find_images())
+        self.image_folder = self._find_images()
         self.check_path(root / 'instances.json')
         beside = held_out_files(root) if self.split == 'train' else []
         files = dict.fromkeys((refs, 'instances.json', *beside))
-        return RefCOCOTable(str(root), tuple(files), self.split, self.no_target)
+        return RefCOCOTable(root, tuple(files), self.split, self.no_target)
 
     def lazy_records(self):
         records = super().lazy_records()
         if self.split == 'train':
             refs, _, *others = self.table_source().files
-            files = [Path(self.data_root).absolute() / name for name in (refs, *others)]
+            files = [absolute(self.root) / name for name in (refs, *others)]
             names = ', '.join(f'{path.parent.name}/{path.name}' for path in files)
             print_log(
                 f'{self.name}: images of held-out splits are left out, according to {names}.', 'current'
@@ -98,19 +99,19 @@ class RefCOCO(TabledDataset):
         objects = [(json.loads(mask), texts) for mask, texts in zip(row['mask'], row['texts'])]
         return {'image': image, 'objects': objects}
 
-    def _refs_path(self) -> Path:
+    def _refs_path(self) -> AnyPath:
         names = [name.format(self.split_by) for name in REF_FILES]
-        found = [path for name in names if (path := Path(self.data_root) / name).exists()]
-        return found[0] if found else self.check_path(Path(self.data_root) / names[0])
+        found = [path for name in names if (path := self.root / name).exists()]
+        return found[0] if found else self.check_path(self.root / names[0])
 
-    def _find_images(self) -> Path:
+    def _find_images(self) -> AnyPath:
         if self.image_dir is not None:
-            return self.check_path(Path(self.data_root) / self.image_dir)
+            return self.check_path(self.root / self.image_dir)
         for name in IMAGE_DIRS:
-            folder = Path(self.data_root) / name
-            if folder.is_dir() and next(folder.glob('*.jpg'), None) is not None:
+            folder = self.root / name
+            if folder.is_dir() and any(path.suffix == '.jpg' for path in folder.iterdir()):
                 return folder
-        return self.check_path(Path(self.data_root) / IMAGE_DIRS[0])
+        return self.check_path(self.root / IMAGE_DIRS[0])
 
     def read_masks(self, record: dict) -> RawSample:
         info = record['image']

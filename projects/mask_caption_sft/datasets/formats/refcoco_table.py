@@ -1,7 +1,6 @@
 """Reads refs and instances of RefCOCO into the mask table."""
 
 import json
-import os
 import re
 import zlib
 from collections import defaultdict
@@ -12,6 +11,7 @@ from typing import Any
 
 from ..index.schema import MaskRows, TablePart
 from ..index.source import NamedFiles
+from ..remote.path import AnyPath, absolute
 from .restricted_pickle import load_plain_pickle
 
 #: Names of files with refs, in the order in which they are looked for.
@@ -102,10 +102,10 @@ def _add(rows: MaskRows, refs_name: str, image: dict, ref: dict, annotations: di
     )
 
 
-def held_out_files(root: Path) -> list[str]:
+def held_out_files(root: AnyPath) -> list[str]:
     """Files with refs in a folder and in those beside it that have "refcoco" in their name, in any case."""
     # Not the parent of a link's target: the folders beside the link are meant.
-    own = Path(os.path.abspath(root))
+    own = absolute(root)
     beside = {path for path in own.parent.iterdir() if 'refcoco' in path.name.lower() and path.is_dir()}
     paths = [path for folder in {own, *beside} for path in folder.iterdir()]
     # The folder's own files by name: it may be moved.

@@ -4,7 +4,6 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from ..index.mask_filter import MaskFilter
 from ..index.schema import MaskRows, TablePart
 from ..index.tree import FileTree
 from ..inside import inside
-from ..raw_sample import LazyMasks, RawSample, RawView
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
 from ..tabled import TabledDataset
 
 _BORDER_PIXELS = 1
@@ -55,13 +55,13 @@ class SA1B(TabledDataset):
         super().__init__(data_root=data_root, **kwargs)
 
     def table_source(self) -> 'SA1BFiles':
-        return SA1BFiles(str(self.data_root))
+        return SA1BFiles(self.root)
 
     def make_record(self, row: dict[str, Any]) -> dict[str, Any]:
         return {'positions': [int(reference) for reference in row['reference']], 'key': row['key']}
 
     def read_masks(self, record: dict) -> RawSample:
-        path = inside(self.data_root, self.short_id(record['sample_id']))
+        path = inside(self.root, self.short_id(record['sample_id']))
         data = path.read_bytes()
         if zlib.crc32(data) != record['key']:
             raise ValueError(
@@ -113,7 +113,7 @@ class SA1BFiles(FileTree):
         rows = MaskRows()
         for name in names:
             try:
-                data = (Path(self.root) / name).read_bytes()
+                data = self.place(name).read_bytes()
                 content = json.loads(data)
                 columns = annotation_columns(content)
                 if not content['annotations']:

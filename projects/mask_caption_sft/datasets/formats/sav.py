@@ -14,6 +14,7 @@ from ..index.schema import MaskRows, TablePart
 from ..index.tree import FileTree
 from ..inside import inside
 from ..raw_sample import RawSample, RawView
+from ..remote.path import AnyPath, readable
 from ..tabled import TabledDataset
 
 #: A frame of 512 x 512 takes 3 MiB; 8K takes 400.
@@ -46,7 +47,7 @@ class SAVPairs(TabledDataset):
         super().__init__(data_root=data_root, **kwargs)
 
     def table_source(self) -> 'SAVFiles':
-        return SAVFiles(str(self.data_root))
+        return SAVFiles(self.root)
 
     def make_record(self, row: dict[str, Any]) -> dict[str, Any]:
         return {}
@@ -59,7 +60,7 @@ class SAVPairs(TabledDataset):
 
     def read_masks(self, record: dict) -> RawSample:
         # A table that came with the data may name anything.
-        arrays = self._read_arrays(str(inside(self.data_root, self.short_id(record['sample_id']))))
+        arrays = self._read_arrays(inside(self.root, self.short_id(record['sample_id'])))
         views = []
         for number in (1, 2):
             frame, mask = arrays[f'frame{number}'], arrays[f'mask{number}']
@@ -81,9 +82,9 @@ class SAVPairs(TabledDataset):
                 raise UnusableRecordError(f'mask{number} is empty: the object is not visible in that frame')
         return RawSample(self.name, record['sample_id'], views[0], views[1], [None])
 
-    def _read_arrays(self, path: str) -> dict[str, np.ndarray]:
+    def _read_arrays(self, path: AnyPath) -> dict[str, np.ndarray]:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(readable(path), allow_pickle=False) as file:
                 missing = [key for key in _KEYS if key not in file.files]
                 if missing:
                     raise ValueError(f'keys {missing} are missing; the file has {sorted(file.files)}')

@@ -19,20 +19,30 @@ def cache_dir() -> Path:
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mask_caption_sft'
 
 
-def candidates(root: str | Path, index_dir: str | None, name: str) -> list[Path]:
+def candidates(root: object, index_dir: str | None, name: str) -> list[Path]:
     """Folders in which a table may be, the preferred one first.
 
     Args:
-        root: Of the dataset.
+        root: Of the dataset. The table of one in a bucket is in the cache.
         index_dir: The user's choice, below the root or absolute; None takes ``INDEX_DIR``, and the cache
             if that cannot be written to.
         name: Of the table.
+
+    Raises:
+        ValueError: ``index_dir`` is below a root that is in a bucket.
     """
+    is_remote = '://' in str(root)
+    if index_dir is not None and (os.path.isabs(index_dir) or not is_remote):
+        return [Path(str(root)) / index_dir / name]
     if index_dir is not None:
-        return [Path(root) / index_dir / name]
-    real = Path(os.path.realpath(root))
+        raise ValueError(
+            f'index_dir={index_dir!r} would be below {root}, where no table is written. Give an absolute '
+            'folder of this machine, or leave it out.'
+        )
+    real = Path(str(root)) if is_remote else Path(os.path.realpath(str(root)))
     below = f'{real.name}-{hashlib.sha256(str(real).encode()).hexdigest()[:12]}'
-    return [Path(root) / INDEX_DIR / name, cache_dir() / 'mask_index' / below / name]
+    cached = cache_dir() / 'mask_index' / below / name
+    return [cached] if is_remote else [Path(str(root)) / INDEX_DIR / name, cached]
 
 
 def writable(folders: list[Path]) -> Path:

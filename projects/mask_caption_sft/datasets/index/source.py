@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..remote.copies import facts_of, local_copy
+from ..remote.path import AnyPath, RemotePath, path_of
 from .listing import Listing, differences, list_named
 from .schema import FORMAT_VERSION, TablePart
 
@@ -16,13 +20,17 @@ class TableSource:
     """Derived by each format. Small and picklable: worker processes get one.
 
     Attributes:
-        root: The folder that names are relative to.
+        root: The folder that names are relative to, on this machine or in a bucket.
     """
 
-    root: str
+    root: str | AnyPath
 
     #: Name of the format.
     KIND = ''
+
+    def place(self, name: str) -> AnyPath:
+        """Where a file is."""
+        return path_of(self.root) / name
 
     def arguments(self) -> dict[str, Any]:
         """What else decides the content of the table, as plain values; the table remembers it."""
@@ -66,8 +74,14 @@ class NamedFiles(TableSource):
     files: tuple[str, ...]
 
     def list_files(self) -> Listing:
-        return list_named(self.root, self.files)
+        root = path_of(self.root)
+        if isinstance(root, RemotePath):
+            return Listing(
+                list(self.files), np.array([facts_of(root / name) for name in self.files], np.int64)
+            )
+        return list_named(root, self.files)
 
     def path(self, name: str) -> Path:
-        """Where a file is."""
-        return Path(self.root) / name
+        """Where a file is on this machine; of one in a bucket, its copy."""
+        place = self.place(name)
+        return local_copy(place) if isinstance(place, RemotePath) else place

@@ -11,6 +11,8 @@ from typing import Any
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
 
+from ..remote.path import RemotePath, path_of
+from ..remote.published import take_published
 from .build import build_table
 from .listing import MAX_LOOKED_AT
 from .lock import exclusive
@@ -145,6 +147,10 @@ def open_table(
     with exclusive(folder, timeout, mend):
         # Another process may have made it in the meantime.
         table = find_table(source, [folder])
+        root = path_of(source.root)
+        if table is None and isinstance(root, RemotePath):
+            take_published(root, folder)
+            table = find_table(source, [folder])
         if table is None:
             build_table(source, folder, num_workers)
             table = MaskTable(folder)

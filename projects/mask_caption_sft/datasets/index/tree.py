@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .listing import MAX_LOOKED_AT, Listing, list_tree, sampled_differences
+from ..remote.listing import list_files, remote_differences
+from ..remote.path import RemotePath, path_of
+from .listing import MAX_LOOKED_AT, Listing, sampled_differences
 from .source import TableSource
 
 _FILES_PER_TASK, _LEAST_FILES_PER_TASK = 2000, 500
@@ -16,11 +18,14 @@ class FileTree(TableSource):
     PATTERN = '*'
 
     def list_files(self) -> Listing:
-        return list_tree(self.root, self.PATTERN)
+        return list_files(path_of(self.root), self.PATTERN)
 
     def changes(self, then: dict[str, Any]) -> list[str]:
+        root = path_of(self.root)
+        if isinstance(root, RemotePath):
+            return remote_differences(then, root, self.PATTERN)
         if then['count'] > MAX_LOOKED_AT:
-            return sampled_differences(then, self.root, self.PATTERN)
+            return sampled_differences(then, root, self.PATTERN)
         return super().changes(then)
 
     def tasks(self, listing: Listing) -> list[list[int]]:

@@ -1,14 +1,15 @@
 """A folder with COCO files."""
 
 import mmap
-from pathlib import Path
 
+from ..remote.copies import local_copy
+from ..remote.path import AnyPath, RemotePath
 from .finding import PICTURES, TRAIN_NAMES, VAL_NAMES, Finding, number_of
 
 _MOST_LOOKED_AT = 200
 
 
-def judge_coco(root: Path, names: list[str]) -> Finding:
+def judge_coco(root: AnyPath, names: list[str]) -> Finding:
     """One COCO file, or one for training and one for validation."""
     result = Finding('coco', 'a JSON file with images, annotations and segmentation, and the images')
     files = [name for name in names if name.lower().endswith('.json')]
@@ -47,8 +48,9 @@ def _choose(result: Finding, files: list[str]) -> None:
     )
 
 
-def holds(path: Path, *texts: bytes) -> bool:
-    """Whether a file holds all of these, without reading it into memory."""
+def holds(path: AnyPath, *texts: bytes) -> bool:
+    """Whether a file holds all of these; one on this machine is not read into memory."""
+    path = local_copy(path) if isinstance(path, RemotePath) else path
     try:
         with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return all(content.find(text) >= 0 for text in texts)

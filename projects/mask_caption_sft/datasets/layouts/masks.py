@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..formats.mask_folder import CLASS_FILES
 from ..formats.mask_pairs import MaskFile, pair_files
+from ..remote.path import AnyPath, readable
 from .finding import PICTURES, TRAIN_NAMES, VAL_NAMES, Finding, number_of
 
 _IMAGE_DIRS = {'images', 'image', 'imgs', 'img', 'jpegimages', 'rgb', 'frames', 'photos', 'input', 'inputs'}
@@ -25,7 +26,7 @@ Twins = tuple[str, str | None]
 Pairs = dict[str, list[MaskFile]]
 
 
-def judge_masks(root: Path, names: list[str]) -> list[Finding]:
+def judge_masks(root: AnyPath, names: list[str]) -> list[Finding]:
     """A folder of masks, and videos with frame-wise masks; one that could be either is both."""
     folder = Finding('mask_folder', 'images/ and masks/ with the same names, or cat.jpg beside cat_mask.png')
     video = Finding(
@@ -154,13 +155,13 @@ def _join(folder: str, name: str) -> str:
     return f'{folder}/{name}' if folder else name
 
 
-def _values(root: Path, pairs: Pairs) -> str:
+def _values(root: AnyPath, pairs: Pairs) -> str:
     """``mask_values`` for these masks, by up to 20 of them that are grey: ids, or soft edges."""
     files = [mask for masks in pairs.values() for mask, _ in masks]
     rows = np.unique(np.linspace(0, len(files) - 1, min(len(files), _NUM_SAMPLED)).astype(int)).tolist()
     for row in rows:
         try:
-            with Image.open(root / files[row]) as file:
+            with Image.open(readable(root / files[row])) as file:
                 pixels = np.asarray(file) if file.mode == 'L' else np.zeros(0, np.uint8)
         except (OSError, SyntaxError, ValueError):
             continue

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..base import RegionDataset
 from ..formats.coco import COCOInstances
@@ -12,7 +11,8 @@ from ..formats.openimages import OpenImages
 from ..formats.refcoco import RefCOCO
 from ..formats.sa1b import SA1B
 from ..formats.sav import SAVPairs
-from ..index.listing import list_tree
+from ..remote.listing import list_files
+from ..remote.path import AnyPath, path_of
 from .coco import judge_coco
 from .finding import Finding, number_of
 from .masks import judge_masks
@@ -26,7 +26,7 @@ KINDS: dict[str, type[RegionDataset]] = {
 _NUM_NEAREST, _NUM_ENDINGS, _NUM_FOLDERS = 3, 5, 8
 
 
-def recognise(path: str | Path, layout: str | None = None) -> tuple[str, Finding]:
+def recognise(path: str | AnyPath, layout: str | None = None) -> tuple[str, Finding]:
     """The folder of the data and what it is.
 
     Args:
@@ -38,7 +38,7 @@ def recognise(path: str | Path, layout: str | None = None) -> tuple[str, Finding
         ValueError: No layout fits, or more than one does; the message says what was found, and for the
             nearest three layouts what is missing.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(
             f'--data {path} does not exist. Give a folder with images and masks, or a COCO file.'
@@ -48,7 +48,7 @@ def recognise(path: str | Path, layout: str | None = None) -> tuple[str, Finding
         chosen, path = path.name, path.parent
         if path.name.lower() in ('annotations', 'annotation', 'labels'):
             chosen, path = f'{path.name}/{chosen}', path.parent
-    names = list_tree(path, '*').names
+    names = list_files(path, '*').names
     findings = _judge(path, names if chosen is None else [n for n in names if not _is_other_json(n, chosen)])
     if chosen is not None:
         findings = [finding for finding in findings if finding.layout == 'coco']
@@ -65,22 +65,20 @@ def _is_other_json(name: str, chosen: str) -> bool:
     return name.lower().endswith('.json') and name != chosen
 
 
-def _judge(root: Path, names: list[str]) -> list[Finding]:
+def _judge(root: AnyPath, names: list[str]) -> list[Finding]:
     judges = (judge_coco, judge_sa1b, judge_sav, judge_openimages, judge_refcoco)
     return [*(judge(root, names) for judge in judges), *judge_masks(root, names)]
 
 
-def _message(path: Path, names: list[str], findings: Sequence[Finding], fitting: Sequence[Finding]) -> str:
+def _message(path: AnyPath, names: list[str], findings: Sequence[Finding], fitting: Sequence[Finding]) -> str:
     lines = [f'--data {path} holds {contents(names)}.']
     if fitting:
         lines[0] += ' More than one layout fits; choose one with --layout.'
-        shown: Sequence[Finding] = fitting
     else:
         lines[0] += ' No layout fits. The nearest:'
-        shown = sorted(findings, key=lambda finding: (len(finding.missing), -len(finding.found)))[
-            :_NUM_NEAREST
-        ]
-    for finding in shown:
+    others = [finding for finding in findings if finding not in fitting]
+    others.sort(key=lambda finding: (len(finding.missing), -len(finding.found)))
+    for finding in [*fitting, *others][: max(_NUM_NEAREST, len(fitting))]:
         lines.append(f'  --layout {finding.layout}: {finding.expected}')
         if finding.found:
             lines.append(f'    found: {"; ".join(finding.found)}')

@@ -2,14 +2,14 @@
 
 import re
 from fnmatch import fnmatch
-from pathlib import Path
 
+from ..remote.path import AnyPath
 from .finding import Finding, number_of
 
 _REFS = re.compile(r'g?refs\((.*)\)\.(p|json)')
 
 
-def judge_sav(root: Path, names: list[str]) -> Finding:
+def judge_sav(root: AnyPath, names: list[str]) -> Finding:
     """Pairs of SA-V."""
     result = Finding('sav', '**/masklet_data_*.npz', is_special=True)
     count = sum(fnmatch(name.rpartition('/')[2], 'masklet_data_*.npz') for name in names)
@@ -20,7 +20,7 @@ def judge_sav(root: Path, names: list[str]) -> Finding:
     return result
 
 
-def judge_sa1b(root: Path, names: list[str]) -> Finding:
+def judge_sa1b(root: AnyPath, names: list[str]) -> Finding:
     """SA-1B: a JSON file beside each image."""
     result = Finding('sa1b', '**/sa_*.json beside sa_*.jpg', is_special=True)
     there = set(names)
@@ -37,7 +37,7 @@ def judge_sa1b(root: Path, names: list[str]) -> Finding:
     return result
 
 
-def judge_openimages(root: Path, names: list[str]) -> Finding:
+def judge_openimages(root: AnyPath, names: list[str]) -> Finding:
     """OpenImages V7."""
     result = Finding(
         'openimages',
@@ -62,7 +62,7 @@ def judge_openimages(root: Path, names: list[str]) -> Finding:
     return result
 
 
-def judge_refcoco(root: Path, names: list[str]) -> Finding:
+def judge_refcoco(root: AnyPath, names: list[str]) -> Finding:
     """RefCOCO and its kin, which have their own validation."""
     result = Finding(
         'refcoco', 'instances.json, refs({unc,umd,google}).p (or .json), train2014 images', is_special=True

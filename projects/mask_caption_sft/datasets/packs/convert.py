@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from ..base import RECORD_ERRORS, RegionDataset
 from ..mix import build_dataset
 from ..raw_sample import RawSample, RawView
+from ..remote.path import path_of
 from .format import PackedRecord, PackedView
 from .read import PackedRegions
 
@@ -67,12 +67,15 @@ class PackTask:
         record = self.dataset.get_data_info(row)
         sample_id = self.dataset.short_id(record['sample_id'])
         try:
-            return [pack_sample(self.dataset.read_record(record), sample_id, self.encoding)], []
+            read = self.dataset.read_record(record)
+            return [pack_sample(read, sample_id, self.encoding, self.dataset.backend_args)], []
         except RECORD_ERRORS as error:
             return [], [(sample_id, f'{type(error).__name__}: {error}')]
 
 
-def pack_sample(sample: RawSample, sample_id: str, encoding: FrameEncoding) -> PackedRecord:
+def pack_sample(
+    sample: RawSample, sample_id: str, encoding: FrameEncoding, backend_args: dict[str, Any] | None = None
+) -> PackedRecord:
     """What a dataset has read, as packed; regions with the same mask become one with several texts.
 
     A mask that was read as an RLE is stored as that RLE.
@@ -90,14 +93,20 @@ def pack_sample(sample: RawSample, sample_id: str, encoding: FrameEncoding) -> P
         if expression is not None:
             texts[-1].append(expression)
     packed = [
-        _pack_view(view, [of_view[row] for row in rows], encoding, f'{sample_id}#{i}')
+        _pack_view(view, [of_view[row] for row in rows], encoding, backend_args, f'{sample_id}#{i}')
         for i, (view, of_view) in enumerate(zip(views, rles), start=1)
     ]
     return PackedRecord(sample_id, packed, texts, absent=absent[rows].tolist() if absent.any() else [])
 
 
-def _pack_view(view: RawView, rles: list[dict], encoding: FrameEncoding, image_id: str) -> PackedView:
-    path = Path(view.image_id)
+def _pack_view(
+    view: RawView,
+    rles: list[dict],
+    encoding: FrameEncoding,
+    backend_args: dict[str, Any] | None,
+    image_id: str,
+) -> PackedView:
+    path = path_of(view.image_id, backend_args)
     is_file = path.suffix.lower() in _ENCODED and path.is_file()
     encoded = path.read_bytes() if is_file else encoding.encode(view.image)
     height, width = view.image.shape[:2]

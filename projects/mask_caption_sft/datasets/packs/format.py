@@ -12,6 +12,10 @@ from pycocotools import mask as coco_mask
 
 FORMAT_VERSION = 1
 MANIFEST, DATABASE = 'manifest.json', 'data.mdb'
+#: What readers need; the manifest, which tells the size of the database, last.
+PACK_FILES = (
+    DATABASE, 'names.bin', 'names_ends.npy', 'area_ratio.npy', 'frame_distance.npy', MANIFEST,
+)  # fmt: skip
 _PREFIX = struct.Struct('<II')
 
 

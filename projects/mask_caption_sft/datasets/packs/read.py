@@ -13,8 +13,11 @@ from PIL import Image
 from ...ops.mask import to_rle
 from ...ops.prompts import check_expression
 from ..base import RegionDataset, rgb_pixels
-from ..raw_sample import LazyMasks, RawSample, RawView
-from .format import PackedRecord, PackedView, decode_record, read_manifest
+from ..lazy_masks import LazyMasks
+from ..raw_sample import RawSample, RawView
+from ..remote.copies import copied_folder
+from ..remote.path import RemotePath
+from .format import PACK_FILES, PackedRecord, PackedView, decode_record, read_manifest
 from .name_column import NameColumn
 from .write import record_key
 
@@ -54,6 +57,7 @@ class PackedRegions(RegionDataset):
             packs made by ``tools/prepare_sav.py``, which know it.
         every_expression: All texts of a region, instead of one drawn at random (validation).
         max_masks: Take at most this many masks of an image, chosen at random; None takes all.
+        copy_timeout: Seconds to wait for another process that copies the pack from a bucket.
     """
 
     LAYOUT = 'Expected manifest.json and data.mdb.'
@@ -66,18 +70,21 @@ class PackedRegions(RegionDataset):
         frame_distance: tuple[int, int] | None = None,
         every_expression: bool = False,
         max_masks: int | None = 32,
+        copy_timeout: float = 7200.0,
         **kwargs: Any,
     ) -> None:
         self.min_area_ratio, self.frame_distance = min_area_ratio, frame_distance
         self.every_expression, self.max_masks = every_expression, max_masks
+        self.copy_timeout = copy_timeout
         super().__init__(data_root=data_root, **kwargs)
 
     def lazy_records(self) -> Sequence[dict]:
-        manifest = read_manifest(self.check_path(self.data_root))
-        names = NameColumn(self.data_root, 'names')
-        good = np.load(Path(self.data_root) / 'area_ratio.npy', mmap_mode='r') >= self.min_area_ratio
+        self.folder = self._local_folder()
+        manifest = read_manifest(self.folder)
+        names = NameColumn(self.folder, 'names')
+        good = np.load(self.folder / 'area_ratio.npy', mmap_mode='r') >= self.min_area_ratio
         if self.frame_distance is not None:
-            distance = np.load(Path(self.data_root) / 'frame_distance.npy', mmap_mode='r')
+            distance = np.load(self.folder / 'frame_distance.npy', mmap_mode='r')
             if (distance < 0).any():
                 raise ValueError(
                     f'{self.data_root} does not record frame distances. Set frame_distance=None.'
@@ -91,6 +98,11 @@ class PackedRegions(RegionDataset):
             )
         return _PackedRecords(names, rows)
 
+    def _local_folder(self) -> Path:
+        """The pack's folder; LMDB needs a file on this machine, so that one in a bucket is copied, once."""
+        root = self.check_path(self.root)
+        return copied_folder(root, PACK_FILES, self.copy_timeout) if isinstance(root, RemotePath) else root
+
     def read_record(self, record: dict) -> RawSample:
         packed = self.read_packed(record['row'])
         rows, expressions = self._draw(packed)
@@ -102,7 +114,7 @@ class PackedRegions(RegionDataset):
     def read_packed(self, row: int) -> PackedRecord:
         """A record as it is stored."""
         try:
-            with open_environment(self.data_root).begin(buffers=True) as transaction:
+            with open_environment(str(self.folder)).begin(buffers=True) as transaction:
                 data = transaction.get(record_key(row))
                 if data is None:
                     raise ValueError(f'record {row} is not in {self.data_root}/data.mdb')

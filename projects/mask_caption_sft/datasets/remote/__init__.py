@@ -1,0 +1,1 @@
+"""Data that lies in a bucket, through MMEngine's file client."""
