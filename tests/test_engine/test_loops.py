@@ -78,3 +78,18 @@ def test_one_process_goes_on_where_two_stopped(tmp_path, whole):
     begun = [int(n) for rank in (0, 1) for n in (tmp_path / f'ids{rank}').read_text().split()]
     assert sorted(begun) == sorted(whole[:12])
     assert numbers(small_run(tmp_path / 'run', 9, batch_size=2, resume=True)[1]) == whole[12:24]
+
+
+def two_go_on(rank: int, folder: str) -> None:
+    _, seen = small_run(Path(folder) / 'run', 6, batch_size=2, resume=True, launcher='pytorch')
+    (Path(folder) / f'ids{rank}').write_text(' '.join(map(str, numbers(seen))))
+    logging.shutdown()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_stopped(tmp_path, whole):
+    begun = numbers(small_run(tmp_path / 'run', 3, batch_size=2)[1])
+    run_two_ranks(two_go_on, tmp_path)
+    rest = [[int(n) for n in (tmp_path / f'ids{rank}').read_text().split()] for rank in (0, 1)]
+    # The ranks take turns: three iterations of two draws on each are the twelve that follow.
+    assert begun + [n for turn in zip(*rest) for n in turn] == whole[:18]
