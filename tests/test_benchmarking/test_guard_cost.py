@@ -45,6 +45,7 @@ def test_updates_are_made_and_each_kind_of_save_is_what_it_says(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_tool_prints_what_was_measured(monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['benchmark_guard.py', '--updates', '1', '--saves', '1', '--images', '1'])
     benchmark_guard.main()
