@@ -110,6 +110,7 @@ def small_config(work_dir: Path, max_iters: int | None = 8, **changes: Any) -> C
             work_dir=str(work_dir),
             train_dataloader=dict(
                 batch_size=batch_size, num_workers=changes.pop('num_workers', 0),
+                persistent_workers=changes.pop('persistent_workers', False),
                 sampler=dict(type=DrawSampler), collate_fn=dict(type=collate_regions),
                 dataset=dict(type=RegionMix, datasets=changes.pop('datasets', dict(numbers=records)), seed=0),
             ),

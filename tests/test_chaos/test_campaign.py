@@ -1,21 +1,37 @@
 """Faults on a training of milliseconds, and on trainings that do lose something: those have to be caught."""
 
+import shutil
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
 
 from projects.mask_caption_sft.chaos.campaign import Campaign
-from projects.mask_caption_sft.chaos.faults import FAULTS, damaged, kills, signals
+from projects.mask_caption_sft.chaos.faults import (
+    FAULTS,
+    damaged,
+    full_disk,
+    hostile,
+    kills,
+    not_finite,
+    ranks,
+    signals,
+)
 from projects.mask_caption_sft.chaos.quick_start import import_ahead
 from projects.mask_caption_sft.chaos.run import Log
+from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint
 from projects.mask_caption_sft.engine import start_plan
-from tests.small_chaos import SmallMain, small_training
+from projects.mask_caption_sft.engine.guarded_step import GuardedStep
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE, write_world
+from tests.small_chaos import SmallMain, launched_training, small_training
+from tests.workplace import CONFIG
 
 
 @pytest.fixture(scope='module', autouse=True)
 def _quick_starts():
-    import_ahead()
+    import_ahead(CONFIG)
 
 
 TABLE = [
@@ -50,6 +66,70 @@ def test_a_damaged_newest_checkpoint_costs_at_most_one_interval(tmp_path, way):
     (outcome,) = damaged.newest_checkpoint(campaign_of(tmp_path, updates=8), way)
     assert outcome.is_good, outcome
     assert outcome.lost_updates == (2 if way in damaged.OF_THE_FILE else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('fault', 'wanted'),
+    [
+        (not_finite.refused, ['NaN in the loss', 'NaN in the gradient', 'NaN in the input']),
+        (not_finite.spoiled_weight, ['NaN in a weight']),
+        (
+            hostile.checkpoints,
+            ['hostile checkpoint: config that runs', 'hostile checkpoint: pickle that runs'],
+        ),
+    ],
+)
+def test_nothing_that_is_not_finite_or_hostile_gets_into_a_run(tmp_path, fault, wanted):
+    outcomes = fault(campaign_of(tmp_path, updates=8))
+    assert [outcome.fault for outcome in outcomes] == wanted
+    for outcome in outcomes:
+        assert outcome.is_good, outcome
+        assert outcome.equal
+
+
+@pytest.mark.slow
+def test_a_full_disk_at_a_save_costs_at_most_one_interval(tmp_path):
+    (outcome,) = full_disk.at_a_save(campaign_of(tmp_path, main=SmallMain(seconds=0.3), updates=8))
+    assert outcome.is_good, outcome
+    assert outcome.equal
+
+
+@pytest.mark.slow
+def test_a_hostile_base_is_refused_and_the_run_goes_on_with_the_honest_one(tmp_path):
+    campaign = campaign_of(tmp_path, updates=8)
+    shutil.copytree(TRAINED_BASE, tmp_path / 'place' / 'data' / 'tiny_world' / 'sa2va_tiny')
+    for outcome in hostile.bases(campaign):
+        assert outcome.is_good, outcome
+        assert outcome.equal
+
+
+@pytest.mark.slow
+def test_hostile_datasets_are_named_and_skipped_or_refused(tmp_path):
+    campaign = campaign_of(tmp_path, main=SmallMain(world=True))
+    write_world(tmp_path / 'place' / 'data' / 'tiny_world', num_train=4, num_val=1)
+    records, refs = hostile.datasets(campaign)
+    assert records.is_good, records
+    assert records.times == 4
+    assert refs.is_good, refs
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_started_again_by_its_launcher(tmp_path):
+    campaign = Campaign(launched_training(tmp_path / 'place', updates=16, seconds=0.4), tmp_path)
+    (outcome,) = ranks.killed_rank(campaign)
+    assert outcome.is_good, outcome
+    assert outcome.equal
+
+
+@pytest.mark.slow
+def test_a_frozen_rank_ends_the_run_after_the_time_out_of_the_config(tmp_path, monkeypatch):
+    """Without one the others waited for gloo's half hour."""
+    monkeypatch.setattr(ranks, '_TIMEOUT', 20)
+    campaign = Campaign(launched_training(tmp_path / 'place', updates=16, seconds=0.4), tmp_path)
+    (outcome,) = ranks.frozen_rank(campaign)
+    assert outcome.is_good, outcome
+    assert outcome.equal
 
 
 # ---------------------------------------------------------------- trainings that lose something
@@ -98,6 +178,26 @@ def test_a_resume_that_passes_over_a_whole_checkpoint_is_seen(tmp_path, monkeypa
     assert outcome.equal
     assert 'went on from iteration 8, not 12' in outcome.problems[0]
     assert not outcome.is_good
+
+
+def test_an_update_of_nan_that_is_made_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(GuardedStep, '_judge', lambda wrapper: None)
+    with pytest.raises(RuntimeError, match=r'(?s)undisturbed run ended with \[1\].* tensors are not finite'):
+        not_finite.refused(campaign_of(tmp_path, updates=8))
+
+
+def test_a_checkpoint_whose_config_was_executed_is_seen(tmp_path):
+    class Executes(Hook):
+        """As MMEngine's own resume does, in effect."""
+
+        def before_train(self, runner):
+            for path in Path(runner.work_dir).glob('iter_*.pth'):
+                with suppress(SyntaxError):  # an honest config's text, which is no program
+                    exec(read_checkpoint(path)['meta']['cfg'])
+
+    main = SmallMain((dict(type=Executes),))
+    runs, _ = hostile.checkpoints(campaign_of(tmp_path, main=main, updates=8))
+    assert 'code in the file was executed' in runs.problems[0]
 
 
 def test_a_run_that_ends_with_an_error_has_not_recovered(tmp_path):

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from projects.mask_caption_sft.datasets import SA1B, OpenImages, RefCOCO, SAVPairs
+from projects.mask_caption_sft.datasets.formats.coco import COCOInstances
 from projects.mask_caption_sft.datasets.inside import inside
 from projects.mask_caption_sft.structures import BrokenRecord
+from tests.own_data import write_coco
 
 OUTSIDE = '../outside.jpg'
 
@@ -45,6 +47,15 @@ def test_an_image_outside_is_not_read_by_sa1b(folder):
     content['image']['file_name'] = OUTSIDE
     path.write_text(json.dumps(content))
     assert refused(SA1B(data_root=str(root)))
+
+
+def test_an_image_outside_is_not_read_by_a_coco_file_of_ones_own(tmp_path):
+    path = write_coco(tmp_path / 'mine', num_images=1)
+    content = json.loads(path.read_text())
+    (tmp_path / 'mine' / 'images' / content['images'][0]['file_name']).rename(tmp_path / 'mine/outside.jpg')
+    content['images'][0]['file_name'] = OUTSIDE
+    path.write_text(json.dumps(content))
+    assert refused(COCOInstances(data_root=str(path.parent), ann_file=path.name, image_dir='images'))
 
 
 @pytest.mark.parametrize('column', ['ImageID', 'MaskPath'])

@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper, G
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
 from projects.mask_caption_sft.hooks.trained_checkpoint_hook import TrainedCheckpointHook
 from projects.mask_caption_sft.ops.unwrapped import unwrapped
-from tests.small_run import small_config, small_run
+from tests.small_run import Seen, small_config, small_run
 from tests.two_ranks import run_two_ranks
 
 
@@ -33,6 +34,19 @@ class ScaledWrapper(GuardedStep, OptimWrapper):
 
     def _make(self, **kwargs):
         self.loss_scaler.step(self.optimizer, **kwargs)
+
+
+class AutocastWrapper(ScaledWrapper):
+    """The same with the losses in half precision."""
+
+    def __init__(self, *args, dtype, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.dtype = getattr(torch, dtype)
+
+    @contextmanager
+    def optim_context(self, model):
+        with super().optim_context(model), torch.autocast('cpu', self.dtype):
+            yield
 
 
 def wrapper_of(weight, kind=GuardedOptimWrapper, **kwargs):
@@ -140,6 +154,32 @@ def test_all_parts_of_a_run_stand_still_together_and_the_log_names_the_samples(t
     assert seen.rates[4 * counts :] == seen.rates[3 * counts : 4 * counts]
     assert len(set(seen.rates)) == 4 * counts
     assert runner.message_hub.get_info('refused_updates') == 1
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_in_half_precision_a_refused_update_is_said_and_counted_too(tmp_path, capsys, dtype):
+    """MMEngine's wrapper leaves it out as well, without a word."""
+
+    def run(name, max_iters, losses=None):
+        config = small_config(tmp_path / name, max_iters, losses=losses)
+        config.optim_wrapper.update(type=AutocastWrapper, dtype=dtype)
+        runner = TrainingRunner.from_cfg(config)
+        runner.train()
+        return runner, Seen.runs[-1]
+
+    _, seen = run('look', 4)
+    bad = ids_of(seen)[2]
+    runner, _ = run('run', 4, {bad: math.nan})
+    assert runner.optim_wrapper.optimizer.state  # the other updates are made
+    said = capsys.readouterr().out
+    assert re.findall('No update at iteration 3: the loss is not finite. Its samples: .*/(.*)', said) == [
+        str(bad)
+    ]
+    assert runner.message_hub.get_info('refused_updates') == 1
+    before, after, last = (read_checkpoint(tmp_path / f'run/iter_{n}.pth')['state_dict'] for n in (2, 3, 4))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not torch.equal(after['student.weight'], last['student.weight'])
+    assert not torch.equal(after['teacher.weight'], last['teacher.weight'])
 
 
 def test_a_resumed_run_knows_of_the_refusals_before(tmp_path):

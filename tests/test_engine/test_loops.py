@@ -1,11 +1,13 @@
 """A resumed run goes on at its next draw, on however many processes."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
 
+from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, write_skip_list
 from tests.small_run import small_run
 from tests.two_ranks import run_two_ranks
 
@@ -66,6 +68,13 @@ def test_changed_data_is_said_loudly(tmp_path, capsys):
     assert 'THE DATA HAS CHANGED: numbers: its records have other names, or another order.' in said
 
 
+def test_a_record_on_the_skip_list_since_changes_the_data_too(tmp_path, capsys):
+    small_run(tmp_path / 'run', 2)
+    write_skip_list(tmp_path / 'numbers' / SKIP_LIST, [('7', 'OSError: truncated')])
+    small_run(tmp_path / 'run', 3, resume=True)
+    assert 'THE DATA HAS CHANGED: numbers: the number of records was 40 and is 39.' in capsys.readouterr().out
+
+
 def two_begin_one_goes_on(rank: int, folder: str) -> None:
     _, seen = small_run(Path(folder) / 'run', 3, batch_size=2, launcher='pytorch')
     (Path(folder) / f'ids{rank}').write_text(' '.join(map(str, numbers(seen))))
@@ -78,3 +87,19 @@ def test_one_process_goes_on_where_two_stopped(tmp_path, whole):
     begun = [int(n) for rank in (0, 1) for n in (tmp_path / f'ids{rank}').read_text().split()]
     assert sorted(begun) == sorted(whole[:12])
     assert numbers(small_run(tmp_path / 'run', 9, batch_size=2, resume=True)[1]) == whole[12:24]
+
+
+def two_go_on(rank: int, folder: str) -> None:
+    _, seen = small_run(Path(folder) / 'moved', 6, batch_size=2, resume=True, launcher='pytorch')
+    (Path(folder) / f'ids{rank}').write_text(' '.join(map(str, numbers(seen))))
+    logging.shutdown()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_stopped(tmp_path, whole):
+    begun = numbers(small_run(tmp_path / 'run', 3, batch_size=2)[1])
+    shutil.copytree(tmp_path / 'run', tmp_path / 'moved')  # this process still holds the work dir
+    run_two_ranks(two_go_on, tmp_path)
+    rest = [[int(n) for n in (tmp_path / f'ids{rank}').read_text().split()] for rank in (0, 1)]
+    # The ranks take turns: three iterations of two draws on each are the twelve that follow.
+    assert begun + [n for turn in zip(*rest) for n in turn] == whole[:18]

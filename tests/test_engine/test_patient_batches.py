@@ -33,10 +33,12 @@ def seen_numbers(seen):
 
 @pytest.mark.slow  # a death is noticed after up to five seconds
 @pytest.mark.parametrize(('fault', 'deaths'), [(crash, 1), (out_of_memory, 2)])
-@pytest.mark.parametrize('num_workers', [1, 2])
-def test_the_run_goes_on_without_the_record(tmp_path, drawn, capsys, fault, deaths, num_workers):
+@pytest.mark.parametrize(('num_workers', 'persistent'), [(1, False), (2, False), (2, True)])
+def test_the_run_goes_on_without_the_record(tmp_path, drawn, capsys, fault, deaths, num_workers, persistent):
     bad = drawn[4]
-    _, seen = small_run(tmp_path / 'run', 8, num_workers=num_workers, faults={bad: fault})
+    _, seen = small_run(
+        tmp_path / 'run', 8, num_workers=num_workers, persistent_workers=persistent, faults={bad: fault}
+    )
     assert seen_numbers(seen) == [*drawn[:4], None, *drawn[5:]]
     said = capsys.readouterr().out
     assert said.count('A worker died (SIG') == deaths

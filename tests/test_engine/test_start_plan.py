@@ -96,12 +96,58 @@ def test_a_damaged_file_that_was_asked_for_is_not_replaced_by_another(run):
         plan(run, source=run / 'iter_5.pth')
 
 
-@pytest.mark.parametrize('name', ['TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'])
-def test_a_run_that_its_launcher_starts_again_goes_on_by_itself(run, tmp_path, monkeypatch, name):
-    monkeypatch.setenv(name, '1')
-    assert plan(run, resume=False).checkpoint == str(run / 'iter_6.pth')
-    assert plan(run, resume=False, start_over=True).checkpoint == str(run / 'iter_6.pth')
-    assert plan(tmp_path / 'nothing yet', resume=False).checkpoint is None
+#: What a launcher tells its processes, and what it tells those that it starts again.
+LAUNCHERS = {
+    'torchrun': (dict(TORCHELASTIC_RESTART_COUNT='0'), dict(TORCHELASTIC_RESTART_COUNT='1')),
+    'Slurm': (dict(SLURM_JOB_ID='7'), dict(SLURM_JOB_ID='7', SLURM_RESTART_COUNT='1')),
+}
+
+
+@pytest.fixture(params=LAUNCHERS)
+def start_by_launcher(request, monkeypatch):
+    """Plans as in a process that a launcher has started, or has started again."""
+
+    def start(folder, again, by_another=False, **asked):
+        for name, value in LAUNCHERS[request.param][again].items():
+            monkeypatch.setenv(name, value)
+        if by_another:
+            monkeypatch.setattr(os, 'getppid', os.getpid)
+            monkeypatch.setenv('SLURM_JOB_ID', '8')
+        return plan(folder, **asked)
+
+    return start
+
+
+def test_a_run_that_its_launcher_starts_again_goes_on_by_itself(run, tmp_path, start_by_launcher):
+    start_by_launcher(run, again=False)
+    assert start_by_launcher(run, again=True, resume=False).checkpoint == str(run / 'iter_6.pth')
+    assert start_by_launcher(run, again=True, resume=False, start_over=True).checkpoint == str(
+        run / 'iter_6.pth'
+    )
+    (new := tmp_path / 'new').mkdir()
+    assert start_by_launcher(new, again=True, resume=False).checkpoint is None
+
+
+def test_a_first_start_that_crashed_early_does_not_make_an_older_run_its_own(run, start_by_launcher):
+    """Its launcher starts it again, and in the work dir are the checkpoints of another."""
+    with pytest.raises(StartRefusedError, match=r'already holds iter_6\.pth\. Go on from it with --resume'):
+        start_by_launcher(run, again=True, resume=False)
+    assert start_by_launcher(run, again=True, resume=False, start_over=True).checkpoint is None
+
+
+def test_nor_does_a_run_of_another_launcher(run, start_by_launcher):
+    start_by_launcher(run, again=False)
+    with pytest.raises(StartRefusedError, match='already holds'):
+        start_by_launcher(run, again=True, by_another=True, resume=False)
+
+
+def test_nor_does_a_run_that_was_started_by_hand_since(run, start_by_launcher, monkeypatch):
+    start_by_launcher(run, again=False)
+    for name in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_JOB_ID'):
+        monkeypatch.delenv(name, raising=False)
+    plan(run)
+    with pytest.raises(StartRefusedError, match='already holds'):
+        start_by_launcher(run, again=True, resume=False)
 
 
 def test_a_damaged_run_goes_on_to_the_same_weights(finished, run):

@@ -7,17 +7,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from torch.utils.data import Sampler
 
 from ..structures import BrokenRecord, RegionSample
 from .base import RegionDataset
 from .seeding import numpy_seed
+from .watched import WatchedDatasets
 
-#: Begins the reason of a record that ended the process that read it.
-WORKER_DIED = 'WorkerDied'
 _BLOCK_LEN = 1000
 #: Unusable records in a row after which a draw is given up.
 _MAX_REPLACED = 20
@@ -31,7 +29,7 @@ def build_dataset(name: str, declared: dict[str, Any], **overrides: Any) -> Regi
     return arguments.pop('type')(name=name, **arguments)
 
 
-class RegionMix(Dataset):
+class RegionMix(WatchedDatasets):
     """Datasets by name, each with its share of the draws.
 
     Draws are numbered; the same number always gives the same sample, crops and chosen
@@ -71,16 +69,13 @@ class RegionMix(Dataset):
         weights: dict[str, Any] = {name: config.get('weight') for name, config in kept.items()}
         repeats = {name: config.get('repeats', 1) for name, config in kept.items()}
         _check_shares(weights, repeats)
-        self.datasets = {name: build_dataset(name, config) for name, config in kept.items()}
+        super().__init__({name: build_dataset(name, config) for name, config in kept.items()})
         lengths = {name: len(dataset) * repeats[name] for name, dataset in self.datasets.items()}
         self.seed = seed
         has_weights = None not in weights.values()
         self.counts = _block_counts(list(weights.values() if has_weights else lengths.values()))
         self.epoch_len = epoch_len or sum(lengths.values())
         self._block = lru_cache(maxsize=4)(self._make_block)
-        #: Records that are not to be read, by dataset and name, with the reason.
-        self.quarantined: dict[tuple[str, str], str] = {}
-        self._held: torch.Tensor | None = None
         print_log(f'The mix:\n{self.describe()}', 'current')
 
     def __len__(self) -> int:
@@ -118,7 +113,7 @@ class RegionMix(Dataset):
         for ahead in range(_MAX_REPLACED + 1):
             name, index = self.locate(draw, ahead)
             with numpy_seed(self.seed, draw, *([ahead] if ahead else [])):
-                sample = self._read(name, index)
+                sample = self.read(name, index)
             if not (isinstance(sample, BrokenRecord) and sample.is_unusable):
                 break
             unusable.append(sample)
@@ -126,34 +121,6 @@ class RegionMix(Dataset):
             unusable.pop()  # the last one is the sample
         sample.instead_of = unusable
         return sample
-
-    def _read(self, name: str, index: int) -> RegionSample | BrokenRecord:
-        dataset = self.datasets[name]
-        if self.quarantined:
-            sample_id = dataset.get_data_info(index)['sample_id']
-            if (name, sample_id) in self.quarantined:
-                return BrokenRecord(name, sample_id, self.quarantined[name, sample_id])
-        self._note(list(self.datasets).index(name), index)
-        sample = dataset[index]
-        self._note(-1, -1)
-        return sample
-
-    def watch(self, num_workers: int) -> None:
-        """Make memory in which each worker writes down what it reads; for :meth:`held_by`."""
-        self._held = torch.full((num_workers, 2), -1, dtype=torch.long).share_memory_()
-
-    def held_by(self, worker: int) -> tuple[str, str] | None:
-        """Dataset and name of the record that a worker was reading when it last wrote it down."""
-        which, index = (-1, -1) if self._held is None else self._held[worker].tolist()
-        if which < 0:
-            return None
-        name = list(self.datasets)[which]
-        return name, self.datasets[name].get_data_info(index)['sample_id']
-
-    def _note(self, which: int, index: int) -> None:
-        worker = get_worker_info()
-        if worker is not None and self._held is not None and worker.id < len(self._held):
-            self._held[worker.id, 0], self._held[worker.id, 1] = which, index
 
     def _make_block(self, block: int) -> list[tuple[int, int]]:
         labels = np.repeat(np.arange(len(self.counts)), self.counts)
@@ -255,7 +222,7 @@ class DrawSampler(Sampler):
         """Does nothing: draws simply go on from one epoch to the next."""
 
 
-class RegionConcat(Dataset):
+class RegionConcat(WatchedDatasets):
     """Datasets one after the other, in order, for validation.
 
     Args:
@@ -267,12 +234,11 @@ class RegionConcat(Dataset):
 
     def __init__(self, datasets: dict[str, dict[str, Any] | None], seed: int = 0) -> None:
         kept = {name: config for name, config in datasets.items() if config is not None}
-        self.datasets = {name: build_dataset(name, {'seed': seed, **kept[name]}) for name in kept}
+        super().__init__({name: build_dataset(name, {'seed': seed, **kept[name]}) for name in kept})
         self.items = [(name, i) for name, dataset in self.datasets.items() for i in range(len(dataset))]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> RegionSample | BrokenRecord:
-        name, position = self.items[index]
-        return self.datasets[name][position]
+        return self.read(*self.items[index])

@@ -6,8 +6,9 @@ from typing import Any
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..datasets.mix import DrawSampler, RegionMix, changed_data
-from .patient_batches import PatientBatches, watch_workers
+from .patient_batches import PatientBatches
 from .schedules import in_iterations
+from .worker_deaths import WorkerDeaths
 
 
 class DrawTrainLoop(IterBasedTrainLoop):
@@ -41,7 +42,7 @@ class DrawTrainLoop(IterBasedTrainLoop):
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         iters = max_iters if max_epochs is None else max(1, round(max_epochs * len(dataloader)))
-        watch_workers(dataloader)
+        self._deaths = WorkerDeaths(dataloader, 'train_dataloader')
         super().__init__(runner, dataloader, iters, **kwargs)
         self._max_iters: int
         self.is_in_epochs = max_epochs is not None
@@ -110,6 +111,6 @@ class DrawTrainLoop(IterBasedTrainLoop):
         if isinstance(sampler, DrawSampler):
             ready = self.dataloader_iterator._iterator if done == 0 else None  # type: ignore[has-type]
             self.dataloader_iterator = PatientBatches(
-                self.dataloader, ready, sampler.start, self.draws_per_iter, steps=done
+                self._deaths, ready, sampler.start, self.draws_per_iter, steps=done
             )
         super().run()

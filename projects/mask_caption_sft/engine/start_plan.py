@@ -1,14 +1,11 @@
 """Where a run starts: anew, or from which checkpoint."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checkpoints.integrity import check_whole, iteration_of, resumable
+from .restarts import is_restart, note_launch
 from .work_dir import set_aside
-
-#: Set by torchrun and by Slurm when they start a process again.
-_RESTART_COUNTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 class StartRefusedError(ValueError):
@@ -30,11 +27,6 @@ class Start:
     aside: list[Path] = field(default_factory=list)
 
 
-def is_restart() -> bool:
-    """Whether a launcher has started this process again after a failure or a requeue."""
-    return any(os.environ.get(name, '0') not in ('', '0') for name in _RESTART_COUNTS)
-
-
 def plan_start(
     work_dir: str | Path,
     resume: bool,
@@ -44,6 +36,8 @@ def plan_start(
     checkpoint_dir: str | Path | None = None,
 ) -> Start:
     """Find where to start; checkpoints that the run will not continue are moved aside, never deleted.
+
+    The work dir notes who has started the run, for a launcher that starts it again.
 
     Args:
         work_dir, resume, source, start_over, checkpoint_dir: See :func:`find_start`.
@@ -57,6 +51,7 @@ def plan_start(
         folder = set_aside(Path(checkpoint_dir or work_dir), start.aside, timestamp)
         names = ', '.join(sorted(path.name for path in start.aside))
         start.notes.append(f'Checkpoints that this run does not continue were moved to {folder}: {names}.')
+    note_launch(work_dir)
     return start
 
 
@@ -70,7 +65,8 @@ def find_start(
     """Where a run would start; nothing is changed.
 
     A run that its launcher has started again goes on from its own newest checkpoint, whatever else is
-    asked: the command is still that of the first start.
+    asked: the command is still that of the first start. If that start ended before it came to here, the
+    checkpoints are not its own, and what is asked counts.
 
     Args:
         work_dir: Of this run.
@@ -85,7 +81,7 @@ def find_start(
     """
     folder = Path(checkpoint_dir or work_dir)
     own = resumable(folder)
-    if own and is_restart():
+    if own and is_restart(work_dir):
         return _continue_own(folder)
     if resume and (source is None or _is_same(source, work_dir, folder)):
         return _continue_own(folder)

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from ..checkpoints.training_file import read_checkpoint
 from ..ops.unwrapped import unwrapped
 from .console import shorten_console
 from .loops import DrawTrainLoop
+from .patient_batches import PatientLoader
 from .start_plan import Start, StartRefusedError, plan_start
 from .work_dir import WorkDirTakenError, lock_work_dir, remove_leftovers
 
@@ -20,12 +21,21 @@ from .work_dir import WorkDirTakenError, lock_work_dir, remove_leftovers
 class SafeRunner(Runner):
     """A Runner that takes tensors and plain values from a checkpoint, and nothing that would be executed.
 
-    It prints little; its log file has everything, see :mod:`console`.
+    A record that ends a worker of its validation or test is left out, and they go on. It prints little; its
+    log file has everything, see :mod:`console`.
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """As the parent; long texts go to the log file alone."""
         return shorten_console(super().build_logger(*args, **kwargs))
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """As the parent, with patience for workers that die."""
+        return _patient(super().build_val_loop(loop), 'val_dataloader')
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """As in validation."""
+        return _patient(super().build_test_loop(loop), 'test_dataloader')
 
     def load_checkpoint(
         self, filename, map_location='cpu', strict=False, revise_keys=((r'^module\.', ''),)
@@ -45,6 +55,11 @@ class SafeRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def _patient(loop: BaseLoop, setting: str) -> BaseLoop:
+    loop.dataloader = PatientLoader(loop.dataloader, setting)
+    return loop
 
 
 class TrainingRunner(SafeRunner):

@@ -9,8 +9,8 @@ from mmengine.dist import all_gather_object, get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..datasets.mix import WORKER_DIED, RegionMix
 from ..datasets.skip_list import write_skip_list
+from ..datasets.watched import WORKER_DIED, WatchedDatasets
 from ..engine.ended import RunEndedError
 from ..structures import BrokenRecord, RegionBatch
 
@@ -30,7 +30,8 @@ class SkipReportHook(Hook):
     skip-list. Records of all ranks are brought together; a resumed run goes on with the counts.
 
     Validation and test name theirs too, and say how many records their scores are without; those
-    neither stop the run nor enter the list, which is of the training data.
+    neither stop the run nor enter the list, which is of the training data. A resumed run does not read
+    again what killed a worker, of training or of validation.
 
     Args:
         max_broken_ratio: Share of a dataset's drawn records that may be broken, in [0, 1]. The run stops
@@ -56,6 +57,7 @@ class SkipReportHook(Hook):
         self._new_drawn: Counter[str] = Counter()
         self._new_skipped: list[BrokenRecord] = []
         self._unseen: list[BrokenRecord] = []
+        self._deadly_in_val: dict[tuple[str, str], str] = {}
         self._has_warned = False
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -106,6 +108,7 @@ class SkipReportHook(Hook):
             unusable=dict(self.unusable),
             reasons=[[*key, count] for key, count in self.reasons.items()],
             named=[[*key, reason] for key, reason in self.named.items()],
+            deadly_in_val=[[*key, reason] for key, reason in self._deadly_in_val.items()],
         )
 
     def after_resume(self, runner: Runner, meta: dict[str, Any]) -> None:
@@ -118,10 +121,10 @@ class SkipReportHook(Hook):
         )
         self.reasons = Counter({(dataset, kind): count for dataset, kind, count in state['reasons']})
         self.named = {(dataset, sample_id): reason for dataset, sample_id, reason in state['named']}
-        mix = runner.train_dataloader.dataset
-        if isinstance(mix, RegionMix):
-            deadly = {key: reason for key, reason in self.named.items() if reason.startswith(WORKER_DIED)}
-            mix.quarantined.update(deadly)
+        _quarantine(runner.train_dataloader, _deadly(self.named))
+        self._deadly_in_val = {(name, of): why for name, of, why in state.get('deadly_in_val', [])}
+        if self._deadly_in_val and runner.val_loop is not None:
+            _quarantine(runner.val_dataloader, self._deadly_in_val)
 
     def after_train(self, runner: Runner) -> None:
         """Write the final report; judge what was drawn too seldom to be judged before."""
@@ -144,6 +147,7 @@ class SkipReportHook(Hook):
         ranks = all_gather_object(self._unseen)
         found = {(r.dataset, r.sample_id): r.reason for records in ranks for r in records}
         self._unseen = []
+        self._deadly_in_val |= _deadly(found)
         for (dataset, sample_id), reason in found.items():
             runner.logger.warning(f'skipped {dataset} {sample_id}: {reason}')
         if found:
@@ -184,6 +188,15 @@ class SkipReportHook(Hook):
         return ' '.join(
             f'{dataset} {reason}: {count}.' for (dataset, reason), count in self.reasons.most_common()
         )
+
+
+def _deadly(named: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    return {key: reason for key, reason in named.items() if reason.startswith(WORKER_DIED)}
+
+
+def _quarantine(dataloader: Any, records: dict[tuple[str, str], str]) -> None:
+    if isinstance(dataloader.dataset, WatchedDatasets):
+        dataloader.dataset.quarantined.update(records)
 
 
 def lower_bound(broken: int, drawn: int, z: float = _CERTAINTY) -> float:

@@ -15,11 +15,12 @@ _TIMEOUT = 90
 
 
 def killed_rank(campaign: Campaign) -> list[Outcome]:
-    """All start again by themselves, from the newest checkpoint, and finish."""
+    """All of a new run start again by themselves, from its newest checkpoint, and finish."""
     training = campaign.with_processes(max(2, campaign.training.processes))
     reference = campaign.reference(training)
-    ordeal = campaign.ordeal('killed_rank', at=(training.updates // 2,), training=training)
-    arguments = training.arguments(ordeal.work_dir, '--resume')
+    ordeal = campaign.ordeal('killed_rank', training=training)
+    ordeal.expect(0, reached=0)
+    arguments = training.arguments(ordeal.work_dir)  # no --resume: the launcher's command is always the first
     run = LaunchedRun(training, arguments, ordeal.next_log(), max_restarts=1)
     run.wait_for(SAVE_INTERVAL + 1)
     campaign.pause(1)
