@@ -24,6 +24,7 @@ WHY_NOT_RUN = {
 }
 #: Commands that are no tools of this repository, by their first words.
 FOREIGN = (
+    'hf download',
     'git clone',
     'cd',
     'source .venv/bin/activate',

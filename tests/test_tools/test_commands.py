@@ -19,7 +19,15 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 COMMANDS = PROJECT['scripts']
 REQUIREMENTS = [path.relative_to(ROOT) for path in ROOT.glob('requirements*.txt')]
 #: Tools that a checkout needs and nobody who uses the project.
-KEPT = {'benchmark', 'benchmark_data', 'chaos_run', 'quickstart_table', 'run_study', 'write_tiny_base'}
+KEPT = {
+    'benchmark',
+    'benchmark_data',
+    'benchmark_guard',
+    'chaos_run',
+    'quickstart_table',
+    'run_study',
+    'write_tiny_base',
+}
 
 
 def as_command(tool: str) -> str:
