@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ class StepCosts:
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
-    part_seconds: list[Counter[str]] = field(default_factory=list)
+    part_seconds: list[dict[str, float]] = field(default_factory=list)
 
     def last_in_words(self) -> str:
         """The last timed step."""

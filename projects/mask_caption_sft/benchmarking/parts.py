@@ -1,7 +1,7 @@
 """Names for the parts of a step, to which a census charges what runs inside them."""
 
 import inspect
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class _Watch:
 
     clock: Callable[[], float]
     last: float
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def charge(self) -> None:
         now = self.clock()
@@ -28,7 +28,7 @@ class _Watch:
 
 
 @contextmanager
-def timed_parts(clock: Callable[[], float]) -> Iterator[Counter[str]]:
+def timed_parts(clock: Callable[[], float]) -> Iterator[dict[str, float]]:
     """Inside, the seconds of each part are added up; afterwards they are in what is given."""
     watch = _Watch(clock, clock())
     _watches.append(watch)

@@ -67,11 +67,13 @@ def _row(name: str, costs: dict[str, StepCosts], value, ratio: float | None = No
 
 def time_table(costs: StepCosts) -> str:
     """Each part's share of the timed steps, the largest first."""
-    total: Counter[str] = sum(costs.part_seconds, Counter())
+    names = {name for parts in costs.part_seconds for name in parts}
+    spent = {name: sum(parts.get(name, 0.0) for parts in costs.part_seconds) for name in names}
+    total = sum(spent.values())
     rows = [
-        f'| {name or "losses"} | {seconds / total.total():.1%} |'
-        for name, seconds in total.most_common()
-        if seconds >= 1e-3 * total.total()
+        f'| {name or "losses"} | {seconds / total:.1%} |'
+        for name, seconds in sorted(spent.items(), key=lambda item: -item[1])
+        if seconds >= 1e-3 * total
     ]
     return '\n'.join(['| part | share of the time |', '|---|---|', *rows])
 
