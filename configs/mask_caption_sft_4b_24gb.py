@@ -2,7 +2,7 @@
 
     python tools/train.py configs/mask_caption_sft_4b_24gb.py
 
-Counted, not measured on a card: 17.2 GiB with the four regions per image of the 4B run, 12.2 of them
+Counted, not measured on a card: 17.1 GiB with the four regions per image of the 4B run, 12.2 of them
 weights and optimizer. The rest of the card is for the allocator's waste, workspaces of kernels and CUDA's
 own. If that is not enough, lower max_regions in the pipelines.
 

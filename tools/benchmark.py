@@ -34,7 +34,7 @@ from pathlib import Path
 import torch
 
 from projects.mask_caption_sft.benchmarking.compare import compare_steps, matmul_rate
-from projects.mask_caption_sft.benchmarking.report import as_data, comparison_table, parts_table
+from projects.mask_caption_sft.benchmarking.report import as_data, comparison_table, parts_table, time_table
 from projects.mask_caption_sft.benchmarking.sizes import LAYERS_AGAIN, SIZES, random_batch, random_model
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.structures import RegionBatch
@@ -111,7 +111,7 @@ def main() -> None:
           f'F = {costs["ours"].census.prompt_flops / 1e12:.3g} TFLOP.\n')  # fmt: skip
     print(comparison_table(costs, rate))
     for kind, step in costs.items():
-        print(f'\nThe {kind} step, part by part:\n\n{parts_table(step.census)}')
+        print(f'\nThe {kind} step, part by part:\n\n{parts_table(step.census)}\n\n{time_table(step)}')
     if args.json:
         settings = {key: str(value) for key, value in vars(args).items()}
         args.json.write_text(json.dumps({'settings': settings, **as_data(costs, rate)}, indent=2) + '\n')

@@ -16,7 +16,7 @@ from projects.mask_caption_sft.benchmarking.census import (
     take_census,
 )
 from projects.mask_caption_sft.benchmarking.compare import without_signals
-from projects.mask_caption_sft.benchmarking.parts import current_part, named_methods, part
+from projects.mask_caption_sft.benchmarking.parts import current_part, named_methods, part, timed_parts
 from projects.mask_caption_sft.benchmarking.plain_step import PlainStep
 from projects.mask_caption_sft.benchmarking.report import calls_in_words
 from projects.mask_caption_sft.benchmarking.sizes import open_objectives, write_words_only
@@ -280,6 +280,15 @@ def test_a_method_that_was_replaced_on_the_object_is_named_and_put_back():
     with named_methods({'one': one}, with_own_name=False):
         assert one.hum() == 'scripted one'
     assert one.hum is scripted
+
+
+def test_the_time_within_a_part_is_not_that_of_the_part_around_it():
+    ticks = iter(range(0, 100, 10))  # the clock is read where a part begins and ends
+    with timed_parts(lambda: next(ticks)) as seconds, part('one'), part('two'):
+        pass
+    with part('three'):
+        pass
+    assert seconds == {'': 20, 'one': 20, 'one / two': 10}
 
 
 def test_a_part_ends_when_it_fails():

@@ -49,6 +49,9 @@ def true_census(size: str, with_signals: bool, share: float = 1.0, **batch):
     for parameter in model.student.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
+    # The last caption is the best, as the estimate assumes: the greedy one would not be scored again.
+    rewards = torch.arange(float(model.num_captions))[:, None]
+    model.objectives['best_of_k'].reward = lambda step: rewards.expand(-1, len(step.views1))
     given = random_batch(model, **batch)
     with at_iteration(0 if with_signals else 1):
         return take_census(

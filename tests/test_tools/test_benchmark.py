@@ -29,12 +29,15 @@ def test_it_prints_both_steps_and_writes_the_figures(tmp_path):
     assert (
         '| best_of_k / teacher.segment | 4 of 1 x ' in output
     )  # the plain step: two captions of two regions
+    assert output.count('| part | share of the time |') == 2
+    assert '| backward | ' in output
     figures = json.loads((tmp_path / 'figures.json').read_text())
     assert figures['settings']['dtype'] == 'float32'
     steps = figures['steps']
     assert figures['median_ratio'] == steps['plain']['seconds'][0] / steps['ours']['seconds'][0]
     for step in steps.values():
         assert step['tokens'] == sum(part['tokens'] for part in step['parts'].values())
+        assert sum(step['part_seconds'][0].values()) == pytest.approx(step['seconds'][0], rel=0.05)
         assert 0 < step['weight_bytes'] < step['peak_memory_bytes']
     assert set(steps['ours']['parts']['student.look']['flops']) == {'ViT', 'SAM 2 encoder'}
 

@@ -148,15 +148,36 @@ def in_f(cost: Cost) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_the_docs_have_the_parts_of_a_4b_step(documented_run):
-    """Of two images, a region each, all described: the table of the 4B's shape, within its rounding."""
-    cost = documented_run[1].cost(num_regions=1, expression_ratio=0.0)
+    """Of two images, a region each, all described, every layer run again: the table of the 4B's shape, within
+    its rounding; and the goal, 1.05 times the 9.5 F that such a step needs if nothing shared runs twice."""
+    cost = documented_run[1].cost(num_regions=1, expression_ratio=0.0, num_recomputed=36)
     section = PERFORMANCE.split("## The 4B's shape, counted")[1].split('\n## ')[0]
     for row, found in in_f(cost).items():
         claimed = re.search(rf'^\| {re.escape(row)}[^|]*\| \**([0-9.]+)\** \|', section, re.M).group(1)
         assert float(claimed) == pytest.approx(found, abs=0.05 if row.startswith('**') else 0.015), row
+    assert in_f(cost)['**language model, decoder, output matrix**'] <= 1.05 * 9.5
+
+
+@pytest.mark.slow
+def test_the_docs_have_the_cost_of_one_region(documented_run):
+    cost = documented_run[1].cost(num_regions=1, expression_ratio=0.0)
+    section = PERFORMANCE.split("## The 4B's shape, counted")[1].split('\n## ')[0]
     tflop, gib = re.search(r'K = 4, T = 32 \| (\d+) \| ([0-9.]+) \|', section).groups()
     assert round(cost.total_flops / TERA) == int(tflop)
     assert cost.total_bytes / GIB == pytest.approx(float(gib), abs=0.05 + 1e-9)
+
+
+@pytest.mark.slow
+def test_the_docs_have_what_it_takes_to_keep_half_of_the_layers(documented_run):
+    """The config's row of the table; the others are counted in the same way."""
+    setting, gib, tflop = re.search(
+        r'\| 18, the config \| ([0-9.]+) \| ([0-9.]+) \| (\d+) \|', PERFORMANCE
+    ).groups()
+    _, estimate = documented_run
+    assert float(setting) == estimate.config.model.sa2va.activation_checkpointing
+    cost = estimate.cost()
+    assert float(gib) == pytest.approx(cost.total_bytes / GIB, abs=0.05 + 1e-9)
+    assert round(cost.total_flops / TERA) == int(tflop)
 
 
 @pytest.mark.slow

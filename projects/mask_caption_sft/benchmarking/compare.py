@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..sa2va.sa2va import Sa2VA
 from ..structures import RegionBatch
-from .census import Census, count_prompts, take_census
+from .census import BACKWARD, Census, count_prompts, take_census
+from .parts import named_methods, part, timed_parts
 from .plain_step import PlainStep
 
 PLAIN, OURS = 'plain', 'ours'
@@ -29,6 +30,7 @@ class StepCosts:
         seconds: Of each timed step, forward and backward pass.
         cpu_seconds: What the process itself computed in them, on all its threads: on a CPU that is busy with
             other work too, the better measure. Empty on a GPU.
+        part_seconds: Of each timed step, by part; the whole way back is the part 'backward'.
         peak_bytes: Of each timed step, over what was there before, by CUDA's allocator. Empty on a CPU.
     """
 
@@ -37,6 +39,7 @@ class StepCosts:
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
+    part_seconds: list[dict[str, float]] = field(default_factory=list)
 
     def last_in_words(self) -> str:
         """The last timed step."""
@@ -156,7 +159,15 @@ def _time(model: MaskCaptionSFT, loss: Callable[[], Tensor], costs: StepCosts) -
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
     start, cpu_start = _now(device), time.process_time()
-    loss().backward()
+    with ExitStack() as stack:
+        stack.enter_context(named_methods(model.objectives, with_own_name=False))
+        stack.enter_context(named_methods({'student': model.student, 'teacher': model.teacher}))
+        # Not waiting for a GPU, whose kernels would be charged to later parts: there it is what Python took.
+        parts = stack.enter_context(timed_parts(time.perf_counter))
+        total = loss()
+        with part(BACKWARD):
+            total.backward()
+    costs.part_seconds.append(parts)
     costs.seconds.append(_now(device) - start)
     if device.type == 'cuda':
         costs.peak_bytes.append(torch.cuda.max_memory_allocated(device) - before)

@@ -1,13 +1,42 @@
 """Names for the parts of a step, to which a census charges what runs inside them."""
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
 _names: list[str] = []
+_watches: list['_Watch'] = []
+
+
+@dataclass
+class _Watch:
+    """What each part took, by a clock; what is timed within another part is not counted there."""
+
+    clock: Callable[[], float]
+    last: float
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def charge(self) -> None:
+        now = self.clock()
+        self.seconds[current_part()] += now - self.last
+        self.last = now
+
+
+@contextmanager
+def timed_parts(clock: Callable[[], float]) -> Iterator[dict[str, float]]:
+    """Inside, the seconds of each part are added up; afterwards they are in what is given."""
+    watch = _Watch(clock, clock())
+    _watches.append(watch)
+    try:
+        yield watch.seconds
+    finally:
+        watch.charge()
+        _watches.remove(watch)
 
 
 def current_part() -> str:
@@ -18,11 +47,18 @@ def current_part() -> str:
 @contextmanager
 def part(name: str) -> Iterator[None]:
     """Inside, a part of that name is running."""
+    _charge()
     _names.append(name)
     try:
         yield
     finally:
+        _charge()
         _names.pop()
+
+
+def _charge() -> None:
+    for watch in _watches:
+        watch.charge()
 
 
 @contextmanager

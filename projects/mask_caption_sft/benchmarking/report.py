@@ -65,6 +65,19 @@ def _row(name: str, costs: dict[str, StepCosts], value, ratio: float | None = No
     return f'| {name} | {plain:,.{digits}f} | {ours:,.{digits}f} | {shown} |'
 
 
+def time_table(costs: StepCosts) -> str:
+    """Each part's share of the timed steps, the largest first."""
+    names = {name for parts in costs.part_seconds for name in parts}
+    spent = {name: sum(parts.get(name, 0.0) for parts in costs.part_seconds) for name in names}
+    total = sum(spent.values())
+    rows = [
+        f'| {name or "losses"} | {seconds / total:.1%} |'
+        for name, seconds in sorted(spent.items(), key=lambda item: -item[1])
+        if seconds >= 1e-3 * total
+    ]
+    return '\n'.join(['| part | share of the time |', '|---|---|', *rows])
+
+
 def parts_table(census: Census) -> str:
     """One row per part, its language model's recomputation and backward pass included; then the sum."""
     heads = (
@@ -123,6 +136,7 @@ def _step_as_data(step: StepCosts, matmul_rate: float) -> dict[str, Any]:
     return {
         'seconds': step.seconds,
         'cpu_seconds': step.cpu_seconds,
+        'part_seconds': [dict(parts) for parts in step.part_seconds],
         'peak_memory_bytes': step.memory(),
         'weight_bytes': step.weight_bytes,
         'flops': {phase: census.total(phase) for phase in (FORWARD, RECOMPUTED, BACKWARD)},
