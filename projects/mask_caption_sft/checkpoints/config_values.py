@@ -28,7 +28,7 @@ _NUMBER = Kind(
     lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
 )
 _CHOICE = Kind('true or false', lambda value: isinstance(value, bool | None))
-_TEXT = Kind('a text', lambda value: isinstance(value, str) and bool(value))
+_TEXT = Kind('a text', lambda value: value is None or (isinstance(value, str) and bool(value)))
 _NAMES = Kind(
     'a list of names',
     lambda value: value is None or (isinstance(value, list) and all(isinstance(name, str) for name in value)),
@@ -70,7 +70,7 @@ _PARTS = ('llm_config', 'text_config', 'vision_config')
 def check_values(config: dict[str, Any], where: str) -> None:
     """Raise ``ValueError`` naming every setting whose value is of another kind than it has to be.
 
-    A setting that is not there is left to who needs it.
+    A setting that is not there is left to who needs it, and so is a null where none may be stated.
 
     Args:
         config: Content of ``config.json``.

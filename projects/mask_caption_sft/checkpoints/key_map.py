@@ -1,8 +1,8 @@
 """Names of a released Sa2VA checkpoint and of the native modules, side by side.
 
 One table, read both ways. Most rows rename one tensor; two kinds change shape: a *fused* tensor is cut into
-several, *stacked* ones of one row each are joined. The rows of ``text_hidden_fcs``, which joins the two models
-of a checkpoint, are here; those of a language-vision model are in its file in ``backbones/``, those of a
+several, *stacked* ones of one row each are joined. The rows of ``text_hidden_fcs``, which joins the models of
+a checkpoint, are here; those of a language-vision model are in its file in ``backbones/``, those of a
 grounding encoder in its file in ``grounding/``.
 """
 
