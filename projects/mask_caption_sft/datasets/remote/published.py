@@ -17,8 +17,7 @@ def take_published(root: RemotePath, folder: Path) -> None:
     calls holds the folder's lock.
 
     Args:
-        root: Of the dataset. Its tables are in ``.mask_index``, in folders with the names that they have
-            here.
+        root: Of the dataset. Its tables are in ``.mask_index``, in folders that are named as here.
         folder: Where the table is on this machine.
     """
     published = root / INDEX_DIR / folder.name
