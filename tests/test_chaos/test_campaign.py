@@ -125,7 +125,7 @@ def test_a_killed_rank_is_started_again_by_its_launcher(tmp_path):
 @pytest.mark.slow
 def test_a_frozen_rank_ends_the_run_after_the_time_out_of_the_config(tmp_path, monkeypatch):
     """Without one the others waited for gloo's half hour."""
-    monkeypatch.setattr(ranks, '_TIMEOUT', 20)
+    monkeypatch.setattr(ranks, '_TIMEOUT', 40)
     campaign = Campaign(launched_training(tmp_path / 'place', updates=16, seconds=0.4), tmp_path)
     (outcome,) = ranks.frozen_rank(campaign)
     assert outcome.is_good, outcome

@@ -32,8 +32,16 @@ def seen_numbers(seen):
 
 
 @pytest.mark.slow  # a death is noticed after up to five seconds
-@pytest.mark.parametrize(('fault', 'deaths'), [(crash, 1), (out_of_memory, 2)])
-@pytest.mark.parametrize(('num_workers', 'persistent'), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(
+    ('fault', 'deaths', 'num_workers', 'persistent'),
+    [
+        (crash, 1, 1, False),
+        (crash, 1, 2, False),
+        (crash, 1, 2, True),
+        (out_of_memory, 2, 1, False),
+        (out_of_memory, 2, 2, False),
+    ],
+)
 def test_the_run_goes_on_without_the_record(tmp_path, drawn, capsys, fault, deaths, num_workers, persistent):
     bad = drawn[4]
     _, seen = small_run(

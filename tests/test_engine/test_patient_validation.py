@@ -57,14 +57,13 @@ def runner_of(work_dir, faults, **loader):
 
 @pytest.mark.slow  # a death is noticed after up to five seconds
 @pytest.mark.parametrize(
-    ('fault', 'deaths', 'loader'),
+    ('stage', 'fault', 'deaths', 'loader'),
     [
-        (crash, 1, dict()),
-        (crash, 1, dict(num_workers=2, persistent_workers=True)),
-        (out_of_memory, 2, dict(num_workers=2, batch_size=3)),
+        ('val', crash, 1, dict()),
+        ('test', crash, 1, dict(num_workers=2, persistent_workers=True)),
+        ('val', out_of_memory, 2, dict(num_workers=2, batch_size=3)),
     ],
 )
-@pytest.mark.parametrize('stage', ['val', 'test'])
 def test_each_other_record_is_scored_once_and_the_next_time_nothing_dies(
     tmp_path, capsys, stage, fault, deaths, loader
 ):

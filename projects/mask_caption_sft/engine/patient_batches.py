@@ -85,21 +85,22 @@ class PatientLoader:
             except StopIteration:
                 return
             except DEATH_ERRORS as error:
+                batches = self.dataloader.batch_sampler
+                if batches is None:  # a loader of single records: it has no batch to go on with
+                    raise
                 self.deaths.survive(error, iterator)
                 del iterator  # ends the other workers before new ones start
-                iterator = self.deaths.iterate(_without_first(self.dataloader, done))
+                iterator = self.deaths.iterate(_over(self.dataloader, [*islice(batches, done, None)]))
             else:
                 done += 1
                 self.deaths.in_row = 0
                 yield batch
 
 
-def _without_first(loader: DataLoader, count: int) -> DataLoader:
-    """The same loader from its batch number ``count`` on, counted from 0."""
-    assert loader.batch_sampler is not None
+def _over(loader: DataLoader, batches: list[list[int]]) -> DataLoader:
+    """The same loader over some of its batches."""
     return DataLoader(
-        loader.dataset, batch_sampler=list(islice(loader.batch_sampler, count, None)),
-        num_workers=loader.num_workers, collate_fn=loader.collate_fn, pin_memory=loader.pin_memory,
-        timeout=loader.timeout, worker_init_fn=loader.worker_init_fn,
+        loader.dataset, batch_sampler=batches, num_workers=loader.num_workers, collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory, timeout=loader.timeout, worker_init_fn=loader.worker_init_fn,
         multiprocessing_context=loader.multiprocessing_context, prefetch_factor=loader.prefetch_factor,
     )  # fmt: skip
