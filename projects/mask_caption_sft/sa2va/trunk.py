@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -35,12 +35,22 @@ def _attend(
     value: Tensor,
     attention_mask: Tensor | None,
     trunk_len: int = 0,
-    keeps_only: bool = False,
+    keep_in: list[Tensor] | None = None,
+    kept: list[Tensor] | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as a layer calls it: ``[R, heads, L, width]`` to ``[R, L, heads, width]``."""
-    if keeps_only:  # the layer has kept keys and values; its output is dropped
+    """Attention as a layer calls it: ``[R, heads, L, width]`` to ``[R, L, heads, width]``.
+
+    Args:
+        trunk_len: See :func:`let_trunks_run`.
+        keep_in: Where to put keys and values, which is then all that is done.
+        kept: Keys and values of what stands before these, if no cache has them.
+    """
+    if keep_in is not None:
+        keep_in += [key, value]
         return query.transpose(1, 2), None
+    if kept:
+        key, value = (torch.cat(parts, dim=2) for parts in zip(kept, (key, value)))
     if not trunk_len:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
     own_query, own_key, own_value = (states[:, :, :trunk_len] for states in (query, key, value))
@@ -55,23 +65,27 @@ AttentionMaskInterface.register(_NAME, sdpa_mask)
 
 
 def _leave_out_trunk(layer: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-    """Before the last layer: keep the trunk's keys and values, and let it run for what follows."""
+    """Before the last layer: keep the trunk's keys and values, and let it run for what follows.
+
+    They go past the cache, if there is none: a layer that runs again in the backward pass takes no cache.
+    """
     trunk_len = kwargs.pop('trunk_len', 0)
     if not trunk_len:
         return args, kwargs
     hidden, *others = args
-    cache = kwargs.get('past_key_values')
-    settings = kwargs | {'past_key_values': DynamicCache() if cache is None else cache}
-    trunk, rest = dict(settings), dict(settings)
+    # The second name is that before transformers 5.24.
+    has_cache = kwargs.get('cache', kwargs.get('past_key_values')) is not None
+    trunk, rest = dict(kwargs), dict(kwargs)
     for name in ('position_ids', 'cache_position'):
-        if settings.get(name) is not None:
-            trunk[name], rest[name] = _cut(settings[name], trunk_len, dim=-1)
-    cut = [_cut(table, trunk_len, dim=-2) for table in settings['position_embeddings']]
+        if kwargs.get(name) is not None:
+            trunk[name], rest[name] = _cut(kwargs[name], trunk_len, dim=-1)
+    cut = [_cut(table, trunk_len, dim=-2) for table in kwargs['position_embeddings']]
     trunk['position_embeddings'], rest['position_embeddings'] = (tuple(tables) for tables in zip(*cut))
     trunk['attention_mask'] = None
     before, behind = _cut(hidden, trunk_len, dim=1)
-    layer.self_attn(layer.input_layernorm(before), **trunk, keeps_only=True)
-    return (behind, *others), rest
+    kept: list[Tensor] = []
+    layer.self_attn(layer.input_layernorm(before), **trunk, keep_in=kept)
+    return (behind, *others), rest if has_cache else rest | {'kept': kept}
 
 
 def _cut(tensor: Tensor, place: int, dim: int) -> tuple[Tensor, Tensor]:
