@@ -6,8 +6,7 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from projects.mask_caption_sft.datasets import SA1B, PackedRegions, SAVPairs
-from projects.mask_caption_sft.datasets import raw_sample as raw_sample_module
+from projects.mask_caption_sft.datasets import SA1B, PackedRegions, SAVPairs, lazy_masks
 from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding, PackTask, encoding_loss
 from projects.mask_caption_sft.datasets.packs.write import names_in_pack, write_pack
 from projects.mask_caption_sft.datasets.parallel import in_order
@@ -60,7 +59,7 @@ def test_rles_are_stored_as_they_were_read_and_nothing_is_decoded(written, tmp_p
     def refuse(*_):
         raise AssertionError('a mask was decoded')
 
-    monkeypatch.setattr(raw_sample_module.coco_mask, 'decode', refuse)
+    monkeypatch.setattr(lazy_masks.coco_mask, 'decode', refuse)
     assert pack(dataset, tmp_path)['broken'] == 0
     packed = PackedRegions(data_root=str(tmp_path), max_masks=None)
     for i, path in enumerate(sorted((written / 'sa1b').glob('sa_*.json'))[:3]):

@@ -13,8 +13,8 @@ from .path import RemotePath
 def take_published(root: RemotePath, folder: Path) -> None:
     """Copy the table of a bucket, if there is one, into its folder on this machine.
 
-    Whether it is as the files are now is judged afterwards, as of any table. Parts that are here stay. Whoever
-    calls holds the folder's lock.
+    Whether it is as the files are now is judged afterwards, as of any table. Parts that are here stay.
+    Whoever calls holds the folder's lock.
 
     Args:
         root: Of the dataset. Its tables are in ``.mask_index``, in folders that are named as here.
