@@ -1,5 +1,8 @@
 """The released checkpoints, as shapes on the meta device: their parameters are those that are published."""
 
+from math import prod
+from pathlib import Path
+
 import pytest
 
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
@@ -30,6 +33,20 @@ def test_the_backbone_has_the_published_number_of_parameters(name):
     lora = [n for n, _ in model.named_parameters() if 'lora_' in n]
     assert len(lora) == LORA_PER_LAYER * model.backbone.language_config['num_hidden_layers']
     assert model.text_hidden_fcs[0].in_features == model.backbone.hidden_size
+
+
+@pytest.mark.slow
+def test_the_whole_4b_on_qwen3_vl_has_as_many_parameters_as_the_hub_counts():
+    """SAM 2's, with its memory, are those of the released Sa2VA-4B; its positional embedding is a buffer."""
+    model = build_on_meta(released_config('Sa2VA-Qwen3-VL-4B'))
+    own = sum(p.numel() for part in (model.mllm, model.text_hidden_fcs) for p in part.parameters())
+    shapes = [line.split() for line in Path('tests/data/sa2va_4b_tensors.txt').read_text().splitlines()]
+    sam2 = sum(
+        prod(map(int, shape.split('x')))
+        for name, shape in shapes
+        if name.startswith('grounding_encoder.') and not name.endswith('gaussian_matrix')
+    )
+    assert own + sam2 == 5_057_072_434
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ class Scripted:
 class Keeping(Scripted):
     """Each of three of its four layers keeps 20 GiB."""
 
-    workload = Workload(2, 4, 4, 7, num_recomputed=1)
+    workload = Workload(2, 4, 4, 7, (16, 16), num_recomputed=1)
 
     def cost(self) -> Cost:
         return Cost(self.weights | {'activations': self._bytes() + 60 * GIB}, '', {'all': 2e14})
