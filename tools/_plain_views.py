@@ -10,6 +10,7 @@ from torch import Tensor
 
 from projects.mask_caption_sft.datasets.raw_sample import RawSample, RawView
 from projects.mask_caption_sft.datasets.tiling import tile_grid
+from projects.mask_caption_sft.datasets.image_cut import Tiles
 from projects.mask_caption_sft.datasets.transforms import PackRegions, SecondView
 from projects.mask_caption_sft.ops.pixels import normalize_tiles
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
@@ -60,13 +61,14 @@ class PlainPackRegions(PackRegions):
             image_id=view.image_id,
             pixel_values=normalize_tiles(self._tiles(image)),
             g_pixel_values=_pixels(image, (self.grounding_size, self.grounding_size)).permute(2, 0, 1),
-            visual_prompts=visual_prompt_grid(masks, self.grid_size),
+            visual_prompts=visual_prompt_grid(masks, self.cut.grid_size),
             masks=self._shrunk(masks),
         )
 
     def _tiles(self, image: Image.Image) -> Tensor:
-        side = self.image_size
-        columns, rows = tile_grid(*image.size, side, self.max_tiles)
+        assert isinstance(self.cut, Tiles)
+        side = self.cut.size
+        columns, rows = tile_grid(*image.size, side, self.cut.max_tiles)
         resized = image.resize((columns * side, rows * side), Image.Resampling.BICUBIC)
         boxes = [
             (x * side, y * side, (x + 1) * side, (y + 1) * side) for y in range(rows) for x in range(columns)

@@ -18,6 +18,7 @@ import sys
 from projects.mask_caption_sft.checkpoints.export import export, export_adapter, report
 from projects.mask_caption_sft.checkpoints.hub_id import hub_id
 from projects.mask_caption_sft.checkpoints.model_card import model_card
+from projects.mask_caption_sft.checkpoints.processor_note import processor_note
 from projects.mask_caption_sft.checkpoints.push import push_folder
 from projects.mask_caption_sft.checkpoints.remote_code import evaluation_note
 from projects.mask_caption_sft.checkpoints.source import trained_source
@@ -86,9 +87,10 @@ def main() -> None:
     try:
         table = convert(args)
         print(f'{table}\n\nWrote {args.output_dir}.')
-        note = None if args.adapter else evaluation_note(args.output_dir)
-        if note:
-            print(note)
+        if not args.adapter:
+            for note in (evaluation_note(args.output_dir), processor_note(args.output_dir)):
+                if note:
+                    print(note)
         if args.push:
             print(f'Pushed: {push_folder(args.output_dir, args.push, args.public)}')
     except (OSError, ValueError) as error:

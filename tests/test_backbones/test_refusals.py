@@ -14,6 +14,7 @@ from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va, tiny_config, write_base
 from tests.family_bases import FAMILIES, family_config, write_family_base
 from tests.miniature import SIZES
+from tests.qwen_bases import qwen_config, write_qwen_base
 
 
 def sa2va(**values) -> dict:
@@ -23,9 +24,8 @@ def sa2va(**values) -> dict:
 @pytest.mark.parametrize(
     ('config', 'family'),
     [
-        (sa2va(text_config=dict(model_type='qwen2_5_vl_text')), 'Qwen2.5-VL'),
-        (sa2va(text_config=dict(model_type='qwen3_vl_text'), architectures=['X']), 'Qwen3-VL'),
-        (sa2va(architectures=['Sa2VAChatModelQwen']), 'Qwen-VL'),
+        (sa2va(text_config=dict(model_type='qwen4_vl_text'), architectures=['X']), 'qwen4_vl_text'),
+        (sa2va(architectures=['Sa2VAChatModelQwen']), 'Qwen-VL of an unknown kind (text_config.model_type)'),
         (sa2va(architectures=['LlavaForConditionalGeneration']), 'LlavaForConditionalGeneration'),
         (sa2va(auto_map={'AutoModel': 'modeling_own.Own'}), 'modeling_own.Own'),
         (sa2va(), 'unknown (neither llm_config, text_config nor architectures)'),
@@ -34,7 +34,9 @@ def sa2va(**values) -> dict:
     ],
 )
 def test_another_family_is_named_with_those_that_are_supported(config, family):
-    supported = 'InternVL on Qwen2, InternVL on Qwen3, InternVL on InternLM2, InternVL on Phi3'
+    supported = (
+        'InternVL on Qwen2, InternVL on Qwen3, InternVL on InternLM2, InternVL on Phi3, Qwen2.5-VL, Qwen3-VL'
+    )
     message = (
         f'there/config.json is of the family {family}, which is not supported. Supported are: {supported}.'
     )
@@ -62,6 +64,51 @@ def test_a_missing_field_is_named(key):
         ValueError, match=rf'InternVL on Qwen2 and lacks {re.escape(key)}\. Found are .*template'
     ):
         backbone_of(config)
+
+
+QWEN_FIELDS = {
+    'qwen3-vl': ['text_config.num_key_value_heads', 'vision_config.deepstack_visual_indexes'],
+    'qwen2.5-vl': ['text_config.vocab_size', 'vision_config.window_size', 'vision_config.patch_size'],
+}
+
+
+@pytest.mark.parametrize(('family', 'key'), [(f, key) for f, keys in QWEN_FIELDS.items() for key in keys])
+def test_a_missing_field_of_qwen_is_named(family, key):
+    config = qwen_config(family)
+    part, name = key.split('.')
+    del config[part][name]
+    with pytest.raises(
+        ValueError, match=rf'(?i)family {family} and lacks {re.escape(key)}\. Found are .*text_c'
+    ):
+        backbone_of(config)
+
+
+@pytest.mark.parametrize('family', QWEN_FIELDS)
+def test_another_version_of_qwen_is_named(family):
+    config = qwen_config(family)
+    config['vision_config']['spatial_merge_size'] = 3
+    with pytest.raises(ValueError, match=r'has vision_config\.spatial_merge_size 3; only 2 is supported'):
+        backbone_of(config)
+    config = qwen_config(family)
+    del config['text_config']['rope_scaling']['mrope_section']
+    with pytest.raises(ValueError, match=r'states no mrope_section in text_config\.rope_scaling'):
+        backbone_of(config)
+
+
+def test_a_deepstack_layer_that_the_vit_does_not_have_is_named():
+    config = qwen_config('qwen3-vl')
+    config['vision_config']['deepstack_visual_indexes'] = [1, 7]
+    with pytest.raises(ValueError, match=r'deepstack_visual_indexes \[1, 7\], but a ViT of 3 layers'):
+        backbone_of(config)
+
+
+@pytest.mark.parametrize('token', ['<vp>', '<|image_pad|>'])
+def test_a_tokenizer_of_qwen_without_a_mark_is_named(tmp_path, token):
+    base = write_qwen_base('qwen3-vl', tmp_path / 'base')
+    for path in base.glob('*token*.json'):
+        path.write_text(path.read_text().replace(f'"{token}"', '"<other>"'))
+    with pytest.raises(ValueError, match=rf'tokenizer of .*base has no token {re.escape(repr(token))}'):
+        Sa2VA(base)
 
 
 def test_a_whole_part_that_is_missing_is_no_key_error():
@@ -139,7 +186,7 @@ def test_a_shard_of_a_wider_model_of_the_family_is_named(tmp_path):
 
 
 def test_no_unsupported_family_costs_a_look_at_its_weights(tmp_path):
-    (tmp_path / 'config.json').write_text(json.dumps(sa2va(text_config=dict(model_type='qwen3_vl_text'))))
+    (tmp_path / 'config.json').write_text(json.dumps(sa2va(text_config=dict(model_type='qwen4_vl_text'))))
     torch.save({}, tmp_path / 'model.safetensors')  # would be refused as no safetensors file
-    with pytest.raises(ValueError, match='of the family Qwen3-VL'):
+    with pytest.raises(ValueError, match='of the family qwen4_vl_text'):
         Sa2VA(tmp_path)

@@ -51,7 +51,7 @@ def test_one_gpu_needs_no_copies_to_send():
 def test_the_largest_step_is_that_of_the_config(estimate):
     # Weights 4, 3, 1, 1, 1, 1: three of eleven pairs are RefCOCO's.
     spoken = ('refcoco', 'refcoco_plus', 'refcocog')
-    assert estimate.workload == Workload(2, 4, 4, 7, 18, pytest.approx(3 / 11), spoken)
+    assert estimate.workload == Workload(2, 4, 4, 7, (16, 16), 18, pytest.approx(3 / 11), spoken)
 
 
 def test_a_config_of_something_else_is_refused():
@@ -104,7 +104,7 @@ class Scripted:
     num_gpus = 1
     num_layers = 4
     weights = {'frozen weights': 10 * GIB}
-    workload = Workload(2, 4, 4, 7, num_recomputed=4)
+    workload = Workload(2, 4, 4, 7, (16, 16), num_recomputed=4)
 
     def _bytes(self, **changes) -> float:
         sizes = {name: getattr(self.workload, name) for name in ('batch_size', 'num_regions', 'num_captions')}
@@ -125,7 +125,7 @@ class Scripted:
 class Keeping(Scripted):
     """Each of three of its four layers keeps 20 GiB."""
 
-    workload = Workload(2, 4, 4, 7, num_recomputed=1)
+    workload = Workload(2, 4, 4, 7, (16, 16), num_recomputed=1)
 
     def cost(self) -> Cost:
         return Cost(self.weights | {'activations': self._bytes() + 60 * GIB}, '', {'all': 2e14})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from projects.mask_caption_sft.reporting.support_table import support_table
-from projects.mask_caption_sft.sa2va.released_sizes import RELEASED
+from projects.mask_caption_sft.sa2va.released_sizes import NAMES
 
 
 @pytest.fixture(scope='module')
@@ -15,7 +15,7 @@ def table():
 
 
 def test_every_released_checkpoint_has_a_config(table):
-    assert [row.split(' | ')[0].removeprefix('| ') for row in table.splitlines()[2:]] == list(RELEASED)
+    assert [row.split(' | ')[0].removeprefix('| ') for row in table.splitlines()[2:]] == list(NAMES)
 
 
 def test_the_plain_config_is_named(table):
@@ -31,7 +31,7 @@ def test_the_docs_have_this_table(table):
 def test_readme_lists_the_same_checkpoints():
     text = ' '.join(Path('README.md').read_text().split())
     listed = re.search(r'- (Sa2VA-[^:]*) each have a config', text).group(1)
-    assert re.split(', | and ', listed) == list(RELEASED)
+    assert re.split(', | and ', listed) == list(NAMES)
 
 
 def test_a_checkpoint_without_a_config_has_no_row(tmp_path):

@@ -11,7 +11,7 @@ from projects.mask_caption_sft.sa2va.answer import (
     would_be_written,
     write,
 )
-from projects.mask_caption_sft.structures import RegionViews, Segmentation
+from projects.mask_caption_sft.structures import RegionViews, Segmentation, join
 from tests.tiny_base import as_batch, cannot_write_seg, says_instead, tiny_base, write_images
 
 EXPRESSIONS = ['the red circle', 'star', 'the large purple square at the bottom']
@@ -113,7 +113,7 @@ def test_an_answer_that_is_over_is_cut_while_others_go_on(batch):
     features = encode(model, batch)
     question = segment_question(model, features, 'star')
     # Asked again after its own answer, the model ends the turn at once or soon.
-    over = torch.cat([question, model.embed_text('A, [SEG].')])
+    over = join([question, model.embed_text('A, [SEG].')])
     first, second = write(model, [question, over], 20)
     assert second.tolist() == model.text.encode('<|end|>')
     assert model.text.seg_token_id in first
@@ -124,7 +124,7 @@ def test_an_answer_without_end_is_given_up(batch):
     model = cannot_write_seg(tiny_base())
     prompt = segment_question(model, encode(model, batch), 'star')
     model.mllm.lm_head.weight.data[model.text.encode('<|end|><|im_end|>')] = 0
-    assert [len(ids) for ids in write(model, [prompt, prompt[1:]], 7)] == [7, 7]
+    assert [len(ids) for ids in write(model, [prompt, prompt.embeds[1:]], 7)] == [7, 7]
     assert not of_expressions(model, batch, max_answer_len=7).has_seg.any()
 
 

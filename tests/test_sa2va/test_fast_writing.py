@@ -54,7 +54,7 @@ def test_merged_weights_write_the_same_greedy_captions():
 
 def test_states_agree_and_the_model_is_left_as_it_was():
     model = miniature_sa2va().eval()
-    prompt = model.describe_prompts(views_of(model, 1))[0].detach()
+    prompt = model.describe_prompts(views_of(model, 1))[0].embeds.detach()
     before = weights_of(model)
     with torch.no_grad():
         expected = model.states([prompt])[0]

@@ -18,7 +18,7 @@ from projects.mask_caption_sft.ops.pixels import normalize_tiles
 from projects.mask_caption_sft.ops.visual_prompt import visual_prompt_grid
 from projects.mask_caption_sft.sa2va.answer import answer, region_question, segment_question
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
-from projects.mask_caption_sft.structures import RegionViews
+from projects.mask_caption_sft.structures import RegionViews, join
 
 FOLDER = Path('tests/data/upstream_small')
 
@@ -48,12 +48,13 @@ def assert_near(found, expected, tolerance):
 def states(model, prompt, answer_ids):
     """Hidden states from the last prompt token on."""
     answer = torch.from_numpy(answer_ids)
-    hidden = model.states([torch.cat([prompt, model.mllm.get_input_embeddings()(answer)])])[0]
+    hidden = model.states([join([prompt, model.mllm.get_input_embeddings()(answer)])])[0]
     return hidden[len(prompt) - 1 :]
 
 
 def test_vision_tokens(model, features, record):
-    assert_near(model.image_tokens(features, 0), record['vit_embeds'], 2e-5)
+    found = model.image_tokens(features, 0).embeds
+    assert_near(found, record['vit_embeds'].reshape(found.shape), 2e-5)
 
 
 def test_the_answer_and_the_state_at_seg(model, features, record):

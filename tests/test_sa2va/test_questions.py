@@ -139,7 +139,7 @@ def test_pieces_hold_the_tokens_of_one_string_with_the_real_vocabulary(real_toke
         expected = model.embed_ids(ids)
         words = ids != model.text.image_token_id
         assert len(prompt) == len(ids)
-        assert torch.equal(prompt[words], expected[words])
+        assert torch.equal(prompt.embeds[words], expected[words])
 
 
 def test_what_was_asked_is_let_go_with_the_step(model, batch):

@@ -5,6 +5,7 @@ import torch
 
 from projects.mask_caption_sft.ops.precision import without_gradient
 from projects.mask_caption_sft.sa2va import rollout
+from projects.mask_caption_sft.structures import join
 from tests.miniature import miniature_batch, miniature_sa2va, passes_of
 
 
@@ -13,7 +14,7 @@ def generated(model, views, length: int) -> list[list[int]]:
     rows = []
     for prompt in model.describe_prompts(views):
         rows += model.mllm.generate(
-            inputs_embeds=prompt[None],
+            inputs_embeds=prompt.embeds[None],
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             max_new_tokens=length,
             do_sample=False,
@@ -58,7 +59,7 @@ def test_a_drawn_token_follows_the_model_s_own_distribution(model, views):
     after_first = drawn[drawn[:, 0] == first][:, 1]
     prompt = model.describe_prompts(region)[0]
     with torch.no_grad():
-        states = model.states([torch.cat([prompt, model.embed_ids(torch.tensor([first]))])])[0][-2:]
+        states = model.states([join([prompt, model.embed_ids(torch.tensor([first]))])])[0][-2:]
         logits = model.mllm.lm_head(states)
     logits[:, model.text.banned_token_ids] = -torch.inf
     for chances, tokens in zip(logits.softmax(-1), (drawn[:, 0], after_first)):

@@ -7,6 +7,7 @@ import predict
 import pytest
 from PIL import Image
 
+from projects.mask_caption_sft.datasets import image_cut
 from projects.mask_caption_sft.demo import asking
 from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
 from tests.tiny_base import cannot_write_seg, tiny_base, write_images
@@ -38,7 +39,9 @@ def test_the_tiny_base_segments_without_being_told_its_number_of_tiles(scene, tm
 @pytest.mark.parametrize(('args', 'tiles'), [((), 1), (('--max-tiles', '12'), 11)])
 def test_an_image_has_as_many_tiles_as_the_base_was_trained_for_or_as_asked(scene, monkeypatch, args, tiles):
     seen = []
-    monkeypatch.setattr(asking, 'tile_image', lambda *given: seen.append(len(cut(*given))) or cut(*given))
+    monkeypatch.setattr(
+        image_cut, 'resized_tiles', lambda *given: seen.append(len(cut(*given))) or cut(*given)
+    )
     with suppress(SystemExit):  # tiles that it has never seen make the tiny base babble
         scene('--text', 'the red thing', *args)
     assert seen == [tiles]
@@ -53,4 +56,4 @@ def test_an_answer_without_seg_is_an_error_that_quotes_it(scene, tmp_path, monke
     assert not list((tmp_path / 'predictions').glob('*.png'))
 
 
-cut, ask = asking.tile_image, asking.answer
+cut, ask = image_cut.resized_tiles, asking.answer

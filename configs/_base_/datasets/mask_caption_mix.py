@@ -21,9 +21,10 @@ pipeline = [
     # 0.1 % of the image is a quarter of a cell of the visual-prompt grid (1 of 256).
     dict(type=ChooseRegions, max_regions=4, min_area_ratio=0.001),
     dict(type=SecondView, crop_ratio=(0.6, 1.0), color_ratio=0.2),
-    # Within two grey levels of upstream's pixels, in a quarter of the time (docs/results.md). Validation has
-    # them to the bit.
-    dict(type=PackRegions, max_tiles=6, resampling='torch'),
+    # Half of what validation and upstream allow: of tiles on InternVL, of pixels on Qwen-VL, which then has
+    # up to 1024 tokens for an image. Within two grey levels of upstream's pixels, in a quarter of the time
+    # (docs/results.md). Validation has them to the bit.
+    dict(type=PackRegions, max_tiles=6, max_pixels=1024 * 28 * 28, resampling='torch'),
 ]
 train_dataloader = dict(
     batch_size=2,

@@ -1,10 +1,13 @@
 """Everything that differs between the language-vision models that a Sa2VA can have."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ..ops.pixels import IMAGENET_MEAN, IMAGENET_STD, Channels
+from ..structures import Piece
 from .key_rows import Fused
 
 
@@ -23,7 +26,19 @@ class Backbone(ABC):
         fused: Released tensors that are several native ones.
         lora_targets: Native linear modules that carry LoRA.
         released_lora_targets: The same modules in the released layout, as upstream's trainer wraps them.
+        system: Words of the system turn that its prompts begin with; None for none.
+        image_cut: How images are cut into tiles: ``'tiles'`` of one size and a thumbnail, or the ``'cells'``
+            of an image that is taken whole.
+        size_setting: What a config sets to have smaller images.
+        trainers: Versions of upstream's trainer that have it, the first in preference.
+        pixel_stats: Mean and standard deviation of each channel.
     """
+
+    system: ClassVar[str | None] = None
+    image_cut: ClassVar[str] = 'tiles'
+    size_setting: ClassVar[str] = 'max_tiles'
+    trainers: ClassVar[tuple[str, ...]] = ('v1', 'v2')
+    pixel_stats: ClassVar[tuple[Channels, Channels]] = (IMAGENET_MEAN, IMAGENET_STD)
 
     family: str
     image_start: str
@@ -56,16 +71,21 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def image_size(self) -> int:
-        """Side of a ViT tile in pixels."""
+        """Side of a ViT tile in pixels, or of a cell where images are taken whole."""
 
     @property
     @abstractmethod
     def grid_size(self) -> int:
-        """Side of a tile's grid of image tokens.
+        """Side of a tile's grid of image tokens; 1 for a cell.
 
         Raises:
             ValueError: Images of this size do not divide into image tokens.
         """
+
+    @property
+    def image_marks(self) -> tuple[str, str, str]:
+        """Tokens before an image, for each of its tokens, and after it."""
+        return self.image_start, self.image_token, self.image_end
 
     @property
     def hidden_size(self) -> int:
@@ -113,22 +133,40 @@ class Backbone(ABC):
     def vision_encoder(self, mllm: Any) -> nn.Module:
         """The frozen module that sees the pixels."""
 
+    def exact_modules(self, mllm: Any) -> list[nn.Module]:
+        """Modules whose frozen weights stay in float32 whatever the base is held in."""
+        return []
+
     # ------------------------------------------------------------------ images and regions
 
     @abstractmethod
-    def encode(self, mllm: Any, pixel_values: Tensor) -> Tensor:
-        """Features ``[tiles, g * g, C]`` of tiles ``[tiles, 3, S, S]``, before the projector."""
-
-    @abstractmethod
-    def image_tokens(self, mllm: Any, features: Tensor) -> Tensor:
-        """Tokens ``[tiles, g * g, D]`` of one image, from its features."""
-
-    @abstractmethod
-    def region_tokens(self, image_tokens: Tensor, cells: Tensor) -> Tensor:
-        """The tokens ``[n, D]`` that show a region in a prompt.
+    def encode(
+        self, mllm: Any, pixel_values: Tensor, grids: Sequence[tuple[int, int]] | None = None
+    ) -> Tensor:
+        """Features ``[tiles, tokens, C]`` of tiles ``[tiles, 3, S, S]``, before the projector.
 
         Args:
-            image_tokens: From :meth:`image_tokens`.
+            mllm: The native model.
+            pixel_values: Normalised.
+            grids: Rows and columns of each image's cells, where images are taken whole.
+        """
+
+    @abstractmethod
+    def image_tokens(self, mllm: Any, features: Tensor, grid: tuple[int, int] | None = None) -> Piece:
+        """The tokens of one image, from its features.
+
+        Args:
+            mllm: The native model.
+            features: The image's, from :meth:`encode`.
+            grid: Its rows and columns of cells, where images are taken whole.
+        """
+
+    @abstractmethod
+    def region_tokens(self, image: Piece, cells: Tensor) -> Piece:
+        """The tokens that show a region in a prompt.
+
+        Args:
+            image: From :meth:`image_tokens`.
             cells: ``[g, g]`` bool, the region on the grid that visual prompts are marked on.
         """
 

@@ -5,15 +5,14 @@ from typing import Any
 from .backbone import Backbone
 from .internvl import InternVL
 from .language_models import LANGUAGE_MODELS
+from .qwen2_5_vl import Qwen25VL
+from .qwen3_vl import Qwen3VL
+from .qwen_vl import QwenVL
 
-#: Names of families that are told but not supported, by ``text_config.model_type`` or ``architectures``.
-_KNOWN = {
-    'qwen2_5_vl_text': 'Qwen2.5-VL',
-    'qwen2_5_vl': 'Qwen2.5-VL',
-    'qwen3_vl_text': 'Qwen3-VL',
-    'qwen3_vl': 'Qwen3-VL',
-    'Sa2VAChatModelQwen': 'Qwen-VL',
-}
+#: By ``text_config.model_type``.
+_QWEN: dict[str, type[QwenVL]] = {'qwen2_5_vl_text': Qwen25VL, 'qwen3_vl_text': Qwen3VL}
+#: Names that are told of what is not supported, by the class in ``architectures``.
+_KNOWN = {'Sa2VAChatModelQwen': 'Qwen-VL of an unknown kind (text_config.model_type)'}
 
 
 def backbone_of(config: dict[str, Any], where: str = 'config.json') -> Backbone:
@@ -30,7 +29,10 @@ def backbone_of(config: dict[str, Any], where: str = 'config.json') -> Backbone:
         ValueError: The family is not supported; the message names it, and those that are. Or a field is
             missing, or has a value that is not supported.
     """
-    llm = config.get('llm_config')
+    llm, text = config.get('llm_config'), config.get('text_config')
+    qwen = _QWEN.get(str(text.get('model_type'))) if isinstance(text, dict) else None
+    if qwen is not None and llm is None:
+        return qwen(config, where)
     if not isinstance(llm, dict):
         raise _refusal(where, _family_without_llm_config(config))
     architecture = (llm.get('architectures') or ['a language model without "architectures"'])[0]
@@ -41,7 +43,8 @@ def backbone_of(config: dict[str, Any], where: str = 'config.json') -> Backbone:
 
 def supported_families() -> list[str]:
     """Names of the families that can be loaded."""
-    return [f'InternVL on {kind.name}' for kind in LANGUAGE_MODELS.values()]
+    on_internvl = [f'InternVL on {kind.name}' for kind in LANGUAGE_MODELS.values()]
+    return [*on_internvl, *(kind.family for kind in _QWEN.values())]
 
 
 def _family_without_llm_config(config: dict[str, Any]) -> str:

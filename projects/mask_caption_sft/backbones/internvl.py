@@ -3,12 +3,14 @@
 Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, InternVLVisionConfig
 
 from ..ops import prompts
+from ..structures import Piece
 from .backbone import Backbone
 from .key_rows import Fused
 from .language_models import LANGUAGE_MODELS
@@ -128,20 +130,23 @@ class InternVL(Backbone):
 
     # ------------------------------------------------------------------ images and regions
 
-    def encode(self, mllm: Any, pixel_values: Tensor) -> Tensor:
+    def encode(
+        self, mllm: Any, pixel_values: Tensor, grids: Sequence[tuple[int, int]] | None = None
+    ) -> Tensor:
         """InternViT's features, CLS dropped, pixel-shuffled: ``[tiles, g * g, 4 C]``."""
         hidden = mllm.model.vision_tower(pixel_values=pixel_values.to(mllm.dtype)).last_hidden_state[:, 1:]
         side = int(hidden.shape[1] ** 0.5)
         hidden = hidden.reshape(len(hidden), side, side, hidden.shape[-1])
         return mllm.model.pixel_shuffle(hidden, self.config['downsample_ratio']).flatten(1, 2)
 
-    def image_tokens(self, mllm: Any, features: Tensor) -> Tensor:
-        """Projected tile by tile."""
-        return self.projector(mllm)(features)
+    def image_tokens(self, mllm: Any, features: Tensor, grid: tuple[int, int] | None = None) -> Piece:
+        """Projected tile by tile; in the prompt they follow each other."""
+        return Piece(self.projector(mllm)(features).flatten(0, 1))
 
-    def region_tokens(self, image_tokens: Tensor, cells: Tensor) -> Tensor:
+    def region_tokens(self, image: Piece, cells: Tensor) -> Piece:
         """The marked tokens of the last tile: the thumbnail, or the only one."""
-        return image_tokens[-1][cells.flatten()]
+        marks = cells.flatten()
+        return Piece(image.embeds[-len(marks) :][marks])
 
 
 _NEEDED = [

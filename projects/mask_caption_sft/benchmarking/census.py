@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from ..loop.mask_caption_sft import MaskCaptionSFT
 from ..ops.precision import without_gradient
 from ..sa2va.sa2va import Sa2VA
+from ..structures import Piece
 from .flops import flops_of
 from .live_bytes import LiveBytes
 from .parts import current_part, named_methods
@@ -120,13 +121,13 @@ def take_census(
 
 
 @without_gradient()
-def count_prompts(student: Sa2VA, prompts: Sequence[Tensor]) -> int:
-    """FLOPs of the language model's layers for embedded prompts ``[L, D]``, one by one."""
+def count_prompts(student: Sa2VA, prompts: Sequence[Piece]) -> int:
+    """FLOPs of the language model's layers for embedded prompts, one by one."""
     census = Census()
     book = _Book(census)
     with book.watching(student), book:
         for prompt in prompts:
-            student.language_model(inputs_embeds=prompt.detach()[None], use_cache=False)
+            student.language_model(inputs_embeds=prompt.embeds.detach()[None], use_cache=False)
     return census.total(module=LANGUAGE_MODEL)
 
 

@@ -42,7 +42,7 @@ def write(student: Sa2VA, region: RegionBatch, max_caption_len: int, sampling: S
     was_training, checkpointing = student.training, student.activation_checkpointing
     student.activation_checkpointing = False  # recomputed layers would drop the KV cache
     student.eval()
-    prompt = student.describe_prompts(look(student, region, 1))[0]
+    prompt = student.describe_prompts(look(student, region, 1))[0].embeds
     chosen = dict(do_sample=False) if sampling is None else dict(do_sample=True, **vars(sampling))
     ids: Any = student.mllm.generate(
         inputs_embeds=prompt[None],
@@ -75,7 +75,7 @@ def answer_ids(caption: Captions) -> Tensor:
 
 def score(student: Sa2VA, region: RegionBatch, caption: Captions) -> Tensor:
     """Logits ``[1, L, V]`` that predict the tokens of one caption, with gradient."""
-    prompt = student.describe_prompts(look(student, region, 1))[0]
+    prompt = student.describe_prompts(look(student, region, 1))[0].embeds
     hidden = _run(student, torch.cat([prompt, student.embed_ids(answer_ids(caption))]))
     return student.mllm.lm_head(hidden[:, len(prompt) - 1 : -1])
 
@@ -94,7 +94,7 @@ def score_at_start(student: Sa2VA, region: RegionBatch, caption: Captions) -> Te
 def segment(model: Sa2VA, region: RegionBatch, texts: TextEmbeds) -> tuple[Segmentation, RegionViews]:
     """The mask of one text in view 2, and that view."""
     views = look(model, region, 2)
-    prompt = model.segment_prompts(views, texts)[0]
+    prompt = model.segment_prompts(views, texts)[0].embeds
     answer = model.text.encode(prompts.SEGMENT_ANSWER + model.text.template.end_of_turn)
     answer_tensor = torch.tensor(answer, dtype=torch.long, device=prompt.device)
     hidden = _run(model, torch.cat([prompt, model.embed_ids(answer_tensor)]))

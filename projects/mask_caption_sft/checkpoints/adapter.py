@@ -17,6 +17,8 @@ from .training_file import check_fingerprint
 #: peft's own names, and ours for what is no LoRA: projector, mask decoder, ``text_hidden_fcs``.
 CONFIG, LORA, REST = 'adapter_config.json', 'adapter_model.safetensors', 'sa2va_modules.safetensors'
 _LLM, _PEFT = 'language_model.', 'base_model.model.'
+#: The native model in a released Qwen-VL, and its language model in there.
+_QWEN, _LLM_IN_QWEN = 'model.', 'model.language_model.'
 
 
 @dataclass
@@ -60,8 +62,8 @@ def is_adapter(path: str | Path) -> bool:
 def write_adapter(trained: TrainedTensors, folder: str | Path, base: str, fingerprint: str | None) -> None:
     """Write an adapter into an existing folder.
 
-    ``peft`` loads its LoRA over the base's ``language_model``; the other tensors are under their names in
-    the released layout, in the type in which they were trained.
+    ``peft`` loads its LoRA over the base's ``language_model``, or over the ``model`` of a Qwen-VL; the other
+    tensors are under their names in the released layout, in the type in which they were trained.
 
     Args:
         trained: What training changed.
@@ -120,7 +122,9 @@ def _pairs(matrices: dict[str, Tensor], folder: Path) -> dict[str, tuple[Tensor,
         up = f'{module}.lora_B.weight'
         if not module.startswith(_PEFT) or up not in matrices:
             raise ValueError(f'{folder / LORA}: {down} has no partner {up}, or is of another model.')
-        released = f'{_LLM}{module.removeprefix(_PEFT)}.weight'
+        inside = module.removeprefix(_PEFT)
+        owner = _QWEN if inside.startswith(_LLM_IN_QWEN) else _LLM
+        released = f'{owner}{inside}.weight'
         pairs[released] = (matrices[down], matrices[up])
     if 2 * len(pairs) != len(matrices):
         raise ValueError(f'{folder / LORA} holds tensors that are no LoRA. It is of another kind of adapter.')
@@ -128,10 +132,15 @@ def _pairs(matrices: dict[str, Tensor], folder: Path) -> dict[str, tuple[Tensor,
 
 
 def _peft_module(released: str) -> str:
-    """``language_model.model.X.weight`` -> ``base_model.model.model.X``, over the language model alone."""
-    if not released.startswith(_LLM) or not released.endswith('.weight'):
+    """``language_model.model.X.weight`` -> ``base_model.model.model.X``, over the language model alone.
+
+    Of a Qwen-VL peft wraps the whole native model: ``model.model.language_model.X.weight`` ->
+    ``base_model.model.model.language_model.X``.
+    """
+    owner = _QWEN if released.startswith(_QWEN + _LLM_IN_QWEN) else _LLM
+    if not released.startswith(owner) or not released.endswith('.weight'):
         raise ValueError(f'{released} carries LoRA, which an adapter has only in the language model.')
-    return _PEFT + released.removeprefix(_LLM).removesuffix('.weight')
+    return _PEFT + released.removeprefix(owner).removesuffix('.weight')
 
 
 def _lora_config(trained: TrainedTensors, base: str) -> LoraConfig:

@@ -5,7 +5,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,11 +21,11 @@ from .trained_tensors import TrainedTensors
 
 #: Groups in the report, by the beginning or a part of released names.
 GROUPS = {
-    'language model': 'language_model.model.layers',
-    'embeddings and head': 'language_model.',
-    'projector': 'mlp1.',
-    'mask decoder': 'mask_decoder',
-    'text_hidden_fcs': 'text_hidden_fcs.',
+    'language model': ('language_model.model.layers', 'language_model.layers'),
+    'embeddings and head': ('language_model.', 'lm_head.'),
+    'projector': ('mlp1.', 'merger'),
+    'mask decoder': ('mask_decoder',),
+    'text_hidden_fcs': ('text_hidden_fcs.',),
 }
 
 
@@ -121,6 +121,8 @@ def export_adapter(
         FileExistsError, ValueError, OSError: As :func:`export`, and where there is no LoRA.
     """
     _require_known(trained, weights)
+    whole = {name: trained.apply(name, weights[name]) for name in trained.rows}
+    trained = replace(trained, replaced=trained.replaced | whole, rows={})
     changes: dict[str, Change] = defaultdict(Change)
     for key in sorted(trained.names()):
         changes[_group(key)].add(weights[key], trained.apply(key, weights[key]))
@@ -171,7 +173,7 @@ def _write_weights(weights: ReleasedWeights, trained: TrainedTensors, folder: Pa
 
 
 def _group(name: str) -> str:
-    return next((group for group, part in GROUPS.items() if part in name), 'other')
+    return next((group for group, parts in GROUPS.items() if any(p in name for p in parts)), 'other')
 
 
 def _copy_other_files(base: Path, folder: Path, shards: set[str]) -> None:

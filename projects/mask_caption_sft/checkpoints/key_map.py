@@ -26,6 +26,9 @@ JOINT = [
     ('text_hidden_fcs.2.{s}', 'text_hidden_fcs.2.{s}'),
 ]
 
+#: Rows of the token embeddings that are trained alone, by token id; and the matrix in the native model.
+TOKEN_ROWS, EMBEDDINGS = 'mllm.token_rows.', 'mllm.model.language_model.embed_tokens.weight'
+
 _WILDCARDS = {'{n}': r'(\d+)', '{qkv}': r'([qkv])', '{s}': r'(weight|bias)', '{w}': r'(\w+?)'}
 
 
@@ -73,6 +76,11 @@ def _fill(template: str, groups: tuple[str, ...]) -> str:
 def plain_name(name: str) -> str:
     """A parameter's name without peft's wrapper around linear layers."""
     return name.replace('.base_layer.', '.')
+
+
+def is_ours(name: str) -> bool:
+    """True for a parameter that is no tensor of its own in a released checkpoint: LoRA, and trained rows."""
+    return 'lora_' in name or TOKEN_ROWS in name
 
 
 class KeyMap:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .key_map import KeyMap, plain_name
+from .key_map import KeyMap, is_ours, plain_name
 from .tied_embeddings import warn_if_untied
 
 _INDEX, _SINGLE = 'model.safetensors.index.json', 'model.safetensors'
@@ -177,16 +177,16 @@ def load_native(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], key_map
     """Give the model these tensors as its parameters; every one must be given, and fit.
 
     Nothing is copied or cast: a parameter then is the tensor it was given, whatever its type and device, and
-    takes a gradient if the one before it did. LoRA parameters are left alone: they are not in a released
-    checkpoint. A parameter has two names only if the embeddings are tied to the output matrix; then the
-    first name is read.
+    takes a gradient if the one before it did. LoRA and rows of the embeddings that are trained alone are left
+    as they are: they are not in a released checkpoint. A parameter has two names only if the embeddings are
+    tied to the output matrix; then the first name is read.
 
     Raises:
         ValueError: Tensors are missing, unknown or of the wrong shape; the message lists them.
     """
     targets: dict[str, Tensor] = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     targets[_POSITIONS] = model.get_buffer(_POSITIONS)
-    targets = {name: target for name, target in targets.items() if 'lora_' not in name}
+    targets = {name: target for name, target in targets.items() if not is_ours(name)}
     named_again = {plain_name(name) for name, _ in model.named_parameters(remove_duplicate=False)}
     places = _places(model)
     surplus, misfits, seen, unread = [], [], set(), {}
@@ -258,7 +258,7 @@ def save_released(
         ValueError: The model has a weight that is not in the key map.
     """
     state: dict[str, Tensor] = {
-        plain_name(name): p for name, p in model.named_parameters() if 'lora_' not in name
+        plain_name(name): p for name, p in model.named_parameters() if not is_ours(name)
     }
     state[_POSITIONS] = model.get_buffer(_POSITIONS)
     entries = {name: key_map.entry_for_native(name) for name in state}

@@ -8,16 +8,16 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from .key_map import KeyMap
+from .key_map import EMBEDDINGS, KeyMap
 from .trained_tensors import TrainedTensors
 
-#: Names of the two in the native model.
-_EMBEDDINGS, _HEAD = 'mllm.model.language_model.embed_tokens.weight', 'mllm.lm_head.weight'
+#: The output matrix in the native model.
+_HEAD = 'mllm.lm_head.weight'
 
 
 def embeddings_and_head(key_map: KeyMap) -> tuple[str, str]:
     """Names of the two in the released layout."""
-    return key_map.released_name(_EMBEDDINGS), key_map.released_name(_HEAD)
+    return key_map.released_name(EMBEDDINGS), key_map.released_name(_HEAD)
 
 
 def with_tied_head(
@@ -42,7 +42,10 @@ def with_tied_head(
         warn_if_untied(replaced.setdefault(embeddings_name, head), head, head_name, where)
     if embeddings_name in replaced and head_name in stored:
         replaced[head_name] = replaced[embeddings_name].clone()  # safetensors refuses shared memory
-    return dataclasses.replace(trained, replaced=replaced)
+    rows = dict(trained.rows)
+    if embeddings_name in rows and head_name in stored:
+        rows[head_name] = rows[embeddings_name]
+    return dataclasses.replace(trained, replaced=replaced, rows=rows)
 
 
 def warn_if_untied(embeddings: Tensor, head: Tensor, head_name: str, where: str) -> None:

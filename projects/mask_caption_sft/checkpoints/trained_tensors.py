@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .key_map import Entry, KeyMap, plain_name
+from .key_map import EMBEDDINGS, TOKEN_ROWS, Entry, KeyMap, plain_name
 
 _LORA = '.lora_{}.default.weight'
 _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
@@ -14,6 +14,8 @@ _UPSTREAM_WRAPPER = 'language_model.base_model.model.'
 _TRAINED_COPY, _FROZEN_TWIN = '.modules_to_save.default.', '.original_module.'
 #: In SAM 2's memory and in SAM 3's.
 _FUSERS = 'memory_encoder.fuser.', 'maskmem_backbone.fuser.'
+#: A Qwen-VL as peft wraps it, and the beginnings of the names within.
+_QWEN_WRAPPER, _QWEN_PARTS = 'base_model.model.', ('model.', 'lm_head.')
 
 
 @dataclass
@@ -26,16 +28,18 @@ class TrainedTensors:
         scaling: ``lora_alpha / r``.
         parts: What changes native parts of a released tensor that is several of them, for one InternLM2's
             ``wqkv``; with the row that cuts it.
+        rows: New values of some rows of a tensor, by number.
     """
 
     replaced: dict[str, Tensor] = field(default_factory=dict)
     lora: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     scaling: float = 1.0
     parts: dict[str, tuple[Entry, 'TrainedTensors']] = field(default_factory=dict)
+    rows: dict[str, dict[int, Tensor]] = field(default_factory=dict)
 
     def names(self) -> set[str]:
         """Released names that differ from the base."""
-        return self.replaced.keys() | self.lora.keys() | self.parts.keys()
+        return self.replaced.keys() | self.lora.keys() | self.parts.keys() | self.rows.keys()
 
     def apply(self, name: str, base: Tensor) -> Tensor:
         """The trained value of a released tensor, computed in float32, in the base's dtype.
@@ -58,6 +62,8 @@ class TrainedTensors:
             entry, trained = self.parts[name]
             natives = zip(entry.native, entry.to_native([value]))
             (value,) = entry.to_released([trained.apply(native, tensor) for native, tensor in natives])
+        if name in self.rows:
+            value = _with_rows(value, self.rows[name], name)
         if value.shape != base.shape:
             raise ValueError(
                 f'{name} is {tuple(value.shape)} in the checkpoint and {tuple(base.shape)} in the base: '
@@ -80,6 +86,7 @@ def from_ours(state: dict[str, Tensor], side: str, scaling: float | None, key_ma
     """
     tensors = {k.removeprefix(f'{side}.'): v for k, v in state.items() if k.startswith(f'{side}.')}
     whole, parts = [], defaultdict(list)
+    rows = {n: tensors.pop(n) for n in list(tensors) if n.startswith(TOKEN_ROWS)}
     for name, tensor in tensors.items():
         native = plain_name(_without_lora(name))
         entry = _entry(native, key_map)
@@ -90,7 +97,22 @@ def from_ours(state: dict[str, Tensor], side: str, scaling: float | None, key_ma
     found = _collect(whole, scaling or 1.0)
     for entry, items in parts.items():
         found.parts[entry.released[0]] = entry, _collect(items, scaling or 1.0)
+    if rows:
+        of_tokens = {int(name.removeprefix(TOKEN_ROWS)): row for name, row in rows.items()}
+        found.rows[key_map.released_name(EMBEDDINGS)] = of_tokens
     return found
+
+
+def _with_rows(tensor: Tensor, rows: dict[int, Tensor], name: str) -> Tensor:
+    if max(rows) >= len(tensor) or any(row.shape != tensor.shape[1:] for row in rows.values()):
+        raise ValueError(
+            f'the checkpoint trained the rows {sorted(rows)} of {name}, which is {tuple(tensor.shape)} in '
+            'the base: it was trained on another base'
+        )
+    changed = tensor.clone()
+    for number, row in rows.items():
+        changed[number] = row.float()
+    return changed
 
 
 def from_upstream(state: dict[str, Tensor], scaling: float) -> TrainedTensors:
@@ -117,8 +139,12 @@ def upstream_to_released(name: str) -> str:
 
     ``mllm.model.language_model.base_model.model.X`` -> ``language_model.X``, with or
     without peft's wrappers; one factor of the grounding encoder's memory is ``gamma`` there and ``g_weight``
-    in the released layout.
+    in the released layout. Of a Qwen-VL the whole native model is wrapped:
+    ``mllm.model.base_model.model.X`` -> ``model.X``.
     """
+    inside = name.removeprefix('mllm.model.').removeprefix(_QWEN_WRAPPER)
+    if name.startswith('mllm.model.') and inside.startswith(_QWEN_PARTS):
+        return plain_name(f'model.{inside}').replace(_TRAINED_COPY, '.')
     name = plain_name(name.removeprefix('mllm.model.')).replace(_UPSTREAM_WRAPPER, 'language_model.')
     name = name.replace(_TRAINED_COPY, '.')
     return name.replace('.gamma', '.g_weight') if any(fuser in name for fuser in _FUSERS) else name
@@ -134,6 +160,8 @@ def released_to_upstream(name: str, lora_targets: Sequence[str] | None) -> str:
     """
     if any(fuser in name for fuser in _FUSERS):
         return name.replace('.g_weight', '.gamma')
+    if name.startswith('model.'):  # a Qwen-VL, which one trainer has, and loads before LoRA
+        return f'mllm.{name}'
     if not name.startswith(('language_model.', 'mlp1.', 'vision_model.')):
         return name
     if lora_targets is None or not name.startswith('language_model.'):

@@ -26,6 +26,9 @@ def upstream_state(model_dir: str | Path, trainer: str = 'v1', base: str | None 
         model_dir: Directory in the released layout, or of an adapter.
         trainer: A key of ``TRAINERS``. The names of ``'v2'`` are also those of a v1 without LoRA.
         base: Of an adapter, where it does not name a directory.
+
+    Raises:
+        ValueError: That trainer does not have models of this family.
     """
     tensors: dict[str, Tensor]
     if is_adapter(model_dir):
@@ -34,6 +37,11 @@ def upstream_state(model_dir: str | Path, trainer: str = 'v1', base: str | None 
     else:
         config, tensors = read_config(model_dir), dict(ReleasedWeights(model_dir).items())
     key_map = key_map_of(config)
+    if trainer not in key_map.backbone.trainers:
+        raise ValueError(
+            f"{model_dir} is of the family {key_map.backbone.family}, which upstream's trainer {trainer} "
+            f'does not have. Pass --trainer {key_map.backbone.trainers[0]}.'
+        )
     if key_map.backbone.is_tied:
         embeddings, head = embeddings_and_head(key_map)
         tensors[head] = tensors[embeddings]  # the trainer has the one matrix under both names

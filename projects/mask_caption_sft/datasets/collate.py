@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..structures import BrokenRecord, RegionBatch, RegionSample, View
 
@@ -31,15 +32,28 @@ def collate_regions(samples: Sequence[RegionSample | BrokenRecord]) -> dict[str,
         image_ids=list(views),
         image_index1=_per_region(good, [position[s.view1.image_id] for s in good]),
         image_index2=_per_region(good, [position[s.view2.image_id] for s in good]),
-        visual_prompts=torch.cat([s.view1.visual_prompts for s in good]),
+        visual_prompts=_on_one_grid([s.view1.visual_prompts for s in good]),
         masks1=[mask for s in good for mask in s.view1.masks],
         masks2=[mask for s in good for mask in s.view2.masks],
         expressions=[expression for s in good for expression in s.expressions],
         datasets=[s.dataset for s in good for _ in s.expressions],
         sample_ids=[s.sample_id for s in good for _ in s.expressions],
         skipped=skipped,
+        grids=[_grid(view) for view in views.values()],
     )
     return {'batch': batch}
+
+
+def _grid(view: View) -> tuple[int, int]:
+    rows, columns = view.visual_prompts.shape[-2:]
+    return rows, columns
+
+
+def _on_one_grid(prompts: Sequence[Tensor]) -> Tensor:
+    """Prompts on grids of any sizes, filled up on the right and below to the largest."""
+    rows, columns = (max(grid.shape[axis] for grid in prompts) for axis in (-2, -1))
+    filled = [pad(grid, (0, columns - grid.shape[-1], 0, rows - grid.shape[-2])) for grid in prompts]
+    return torch.cat(filled)
 
 
 def _per_region(samples: Sequence[RegionSample], values: list[int]) -> Tensor:

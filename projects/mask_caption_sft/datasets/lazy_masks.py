@@ -144,25 +144,26 @@ class LazyMasks:
         """All of them, decoded, ``[N, H, W]``."""
         return np.stack([self.decode(row) for row in range(len(self.decoders))])
 
-    def shrunk(self, size: tuple[int, int], side: int, mode: str = 'nearest') -> Tensor:
+    def shrunk(self, size: tuple[int, int], side: int | tuple[int, int], mode: str = 'nearest') -> Tensor:
         """``[N, side, side]`` bool, as ``F.interpolate`` samples them; one that would vanish keeps a cell.
 
         Args:
             size: Height and width of what is seen.
-            side: Of the result.
+            side: Of the result, or its rows and columns.
             mode: ``'nearest'`` or ``'nearest-exact'``.
         """
         window = self.window or Window(0, 0, size[1], size[0])
-        rows = window.y + sampled_at(size[0], side, mode)
-        columns = window.columns(sampled_at(size[1], side, mode))
+        height, width = (side, side) if isinstance(side, int) else side
+        rows = window.y + sampled_at(size[0], height, mode)
+        columns = window.columns(sampled_at(size[1], width, mode))
         masks = [self._at(row, rows, columns) for row in range(len(self.decoders))]
-        small = torch.zeros(len(masks), side, side, dtype=torch.bool)
+        small = torch.zeros(len(masks), height, width, dtype=torch.bool)
         for found, mask in zip(small, masks):
             found.copy_(torch.from_numpy(mask))
         for row in (~small.flatten(1).any(1)).nonzero()[:, 0].tolist():
             if self.keep([row]).pixels_in(window)[0]:
                 whole = torch.from_numpy(np.ascontiguousarray(self.decode(row)))
-                small[row] = visual_prompt_grid(whole[None], side)[0]
+                small[row] = visual_prompt_grid(whole[None], (height, width))[0]
         return small
 
     def _at(self, row: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from ..structures import RegionSample, UnusableRecordError, View
 from .colours import change_colours
+from .image_cut import ImageCut
+from .image_cut import image_cut as cut_of_kind
 from .lazy_masks import LazyMasks, Window
 from .raw_sample import RawSample, RawView
 from .resampling import RESIZERS
-from .tiling import resized_tiles
 
 
 class ChooseRegions(BaseTransform):
@@ -124,6 +125,9 @@ class PackRegions(BaseTransform):
 
     Args:
         max_tiles: Largest number of ViT tiles per image, without the thumbnail; 1 squashes it to one tile.
+            For a base that cuts images into tiles (InternVL).
+        min_pixels, max_pixels: Smaller images are enlarged, larger ones shrunk; by default as upstream does,
+            to 512 and 2048 times 28 x 28. For a base that takes images whole (Qwen-VL).
         full_masks: Keep masks at the image's own size (validation) instead of the size at which
             the grounding encoder draws them.
         mask_sampling: ``'nearest'`` is what upstream does: it takes the top-left pixel of each cell,
@@ -133,19 +137,20 @@ class PackRegions(BaseTransform):
         resampling: ``'pillow'`` resizes images to the bits of upstream's preprocessing. ``'torch'`` takes a
             quarter of the time and is within two grey levels of it: enough for training, whose second views
             have other colours anyway.
-        image_size: Side of a ViT tile in pixels.
+        image_size: Side of a ViT tile, or cell, in pixels.
         grid_size: Side of a tile's grid of image tokens.
-        grounding_size: Side of the grounding encoder's input in pixels. A config leaves these four out:
-            the tools set them to the sizes of ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
+        grounding_size: Side of the grounding encoder's input in pixels.
         mask_size: Side of the masks that it draws; by default a quarter of its input, as SAM 2.
+        image_cut: ``'tiles'`` or ``'cells'``. A config leaves these five out: the tools set them to those of
+            ``model.sa2va.base`` (``engine.base_sizes.follow_base``).
 
     Raises:
-        ValueError: A size is missing, ``mask_sampling`` or ``resampling`` is unknown, or validation would
-            see other pixels than upstream.
+        ValueError: A size is missing or does not go with another, ``mask_sampling`` or ``resampling`` is
+            unknown, or validation would see other pixels than upstream.
     """
 
-    #: The sizes that follow from the base.
-    SIZES = ('image_size', 'grid_size', 'grounding_size', 'mask_size')
+    #: What follows from the base.
+    SIZES = ('image_size', 'grid_size', 'grounding_size', 'mask_size', 'image_cut')
     MAX_TILES = 12
 
     def __init__(
@@ -158,6 +163,9 @@ class PackRegions(BaseTransform):
         grid_size: int | None = None,
         grounding_size: int | None = None,
         mask_size: int | None = None,
+        image_cut: str = 'tiles',
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
     ) -> None:
         if mask_sampling not in ('nearest', 'nearest-exact'):
             raise ValueError(f"mask_sampling={mask_sampling!r} is not one of 'nearest', 'nearest-exact'.")
@@ -175,9 +183,18 @@ class PackRegions(BaseTransform):
                 'in your own code call engine.base_sizes.follow_base(config), or state these three.'
             )
         self.mask_sampling, self.resampling = mask_sampling, resampling
-        self.image_size, self.grounding_size, self.grid_size = image_size, grounding_size, grid_size
-        self.max_tiles = max_tiles
+        choices = dict(max_tiles=max_tiles, min_pixels=min_pixels, max_pixels=max_pixels)
+        self.cut = cut_of_kind(image_cut, image_size, grid_size, **choices)
+        self.grounding_size = grounding_size
         self.mask_size = None if full_masks else mask_size or grounding_size // 4
+
+    @classmethod
+    def cut_of(cls, declared: dict[str, Any]) -> ImageCut:
+        """How a declared transform cuts images; its sizes are set."""
+        values = {'max_tiles': cls.MAX_TILES} | declared
+        choices = {name: values.get(name) for name in ('max_tiles', 'min_pixels', 'max_pixels')}
+        kind = values.get('image_cut', 'tiles')
+        return cut_of_kind(kind, values['image_size'], values['grid_size'], **choices)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Put the :class:`RegionSample` into ``results['sample']``."""
@@ -197,8 +214,8 @@ class PackRegions(BaseTransform):
             packed = masks.shrunk(size, self.mask_size, self.mask_sampling)
         return View(
             image_id=view.image_id,
-            pixel_values=resized_tiles(resize, (width, height), self.image_size, self.max_tiles),
+            pixel_values=self.cut.pixels(resize, (width, height)),
             g_pixel_values=resize(self.grounding_size, self.grounding_size).contiguous(),
-            visual_prompts=masks.shrunk(size, self.grid_size),
+            visual_prompts=masks.shrunk(size, self.cut.grid(width, height)),
             masks=packed,
         )

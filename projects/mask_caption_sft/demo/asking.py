@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..datasets.tiling import grounding_pixels, tile_image
+from ..datasets.image_cut import ImageCut, image_cut
+from ..datasets.resampling import pillow_resizer
 from ..datasets.transforms import PackRegions
 from ..loop.predict import REGIONS_AT_ONCE, upsample_mask
 from ..loop.rerank import describe_best
@@ -19,13 +20,22 @@ from ..structures import ImageFeatures, RegionViews
 MAX_CAPTION_LEN = 128
 
 
-def encode(model: Sa2VA, image: Image.Image, max_tiles: int | None = None) -> ImageFeatures:
-    """Features of one image; by default in as many tiles as the model was trained for."""
+def cut_for(model: Sa2VA, max_tiles: int | None = None) -> ImageCut:
+    """How the model's images are cut; by default into as many tiles as it was trained for."""
     if max_tiles is None:
         max_tiles = model.config.get('max_dynamic_patch', PackRegions.MAX_TILES)
-    tiles = tile_image(image, model.sizes.image_size, max_tiles).to(model.device)
-    pixels = grounding_pixels(image, model.grounding_size).to(model.device)
-    return model.encode_images(tiles, [len(tiles)], pixels[None])
+    return image_cut(
+        model.sizes.image_cut, model.sizes.image_size, model.sizes.grid_size, max_tiles=max_tiles
+    )
+
+
+def encode(model: Sa2VA, image: Image.Image, max_tiles: int | None = None) -> ImageFeatures:
+    """Features of one image; by default in as many tiles as the model was trained for."""
+    cut = cut_for(model, max_tiles)
+    resize, side = pillow_resizer(image), model.grounding_size
+    tiles = cut.pixels(resize, image.size).to(model.device)
+    pixels = resize(side, side).contiguous().to(model.device)
+    return model.encode_images(tiles, [len(tiles)], pixels[None], grids=[cut.grid(*image.size)])
 
 
 def describe_mask(
@@ -45,7 +55,8 @@ def describe_mask(
         allow_empty_prompt: As upstream: a mask smaller than a cell may mark none.
     """
     masks = torch.from_numpy(mask)[None].to(model.device)
-    cells = visual_prompt_grid(masks, model.sizes.grid_size, at_least_one=not allow_empty_prompt)
+    assert features.grids is not None
+    cells = visual_prompt_grid(masks, features.grids[0], at_least_one=not allow_empty_prompt)
     if num_captions == 1:
         return answer(model, features, region_question(model, features, cells)).text
     first = torch.zeros(1, dtype=torch.long, device=model.device)

@@ -1,9 +1,11 @@
 """Whether the longest prompt that a config's data allow fits the model's context."""
 
 import inspect
+from dataclasses import asdict
 
 from mmengine.config import Config
 
+from ..datasets.image_cut import ImageCut
 from ..datasets.transforms import PackRegions
 from ..ops import prompts
 from ..sa2va.sa2va import Sa2VA
@@ -11,7 +13,7 @@ from .base_sizes import packers
 
 
 def context_problems(config: Config, student: Sa2VA) -> list[str]:
-    """Check the longest sequence: every tile, a region over the whole thumbnail, the longest caption.
+    """Check the longest sequence: every tile, a region over its whole grid, the longest caption.
 
     Returns:
         A message for each ``PackRegions`` that allows too much, with the numbers that would fit.
@@ -19,32 +21,34 @@ def context_problems(config: Config, student: Sa2VA) -> list[str]:
     sizes, problems = student.sizes, []
     default = inspect.signature(config.model['type']).parameters['max_caption_len'].default
     caption_len = config.model.get('max_caption_len', default)
-    per_tile = sizes.grid_size**2
-    around = len(student.text.encode_beginning(describe_text(student))) + per_tile
+    words = len(student.text.encode_beginning(describe_text(student)))
+    room = sizes.max_context - words
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for key, transform in packers(config.get(loader), loader):
-            tiles = transform.get('max_tiles', PackRegions.MAX_TILES)
-            images = (tiles + (tiles > 1)) * per_tile
-            if images + around + caption_len > sizes.max_context:
+            cut = PackRegions.cut_of(asdict(sizes) | dict(transform))
+            if cut.most_tokens() + caption_len > room:
                 problems.append(
-                    f'{key}.max_tiles={tiles}: a prompt of up to {images + around} tokens ({images} of the '
+                    f'{key}.{cut.setting}={getattr(cut, cut.setting)}: a prompt of up to '
+                    f'{cut.most_tokens() + words} tokens ({cut.most_tiles() * sizes.grid_size**2} of the '
                     f"image) and model.max_caption_len={caption_len} exceed the model's context of "
-                    f'{sizes.max_context}. '
-                    + _what_fits(sizes.max_context - around, images, caption_len, per_tile)
+                    f'{sizes.max_context}. {_what_fits(cut, room, caption_len)}'
                 )
     return problems
 
 
-def _what_fits(room: int, images: int, caption_len: int, per_tile: int) -> str:
-    num_tiles = (room - caption_len) // per_tile  # two of them are a tile and its thumbnail
-    max_tiles = num_tiles - 1 if num_tiles > 2 else min(num_tiles, 1)
-    advice = []
-    if max_tiles > 0:
-        advice.append(f'max_tiles to {max_tiles}')
-    if room > images:
-        advice.append(f'model.max_caption_len to {room - images}')
+def _what_fits(cut: ImageCut, room: int, caption_len: int) -> str:
+    """Advice where image, region and caption together exceed the room beside the words."""
+    fits, advice = cut.setting_for(room - caption_len), []
+    if fits > 0:
+        advice.append(f'{cut.setting} to {fits}')
+    if room > cut.most_tokens():
+        advice.append(f'model.max_caption_len to {room - cut.most_tokens()}')
     if not advice:
-        return f'Lower model.max_caption_len to {max(room - per_tile, 0)} and max_tiles to 1.'
+        smallest = 2 * cut.grid_size**2  # one tile, and a region all over it
+        return (
+            f'Lower model.max_caption_len to {max(room - smallest, 0)} and {cut.setting} to '
+            f'{cut.setting_for(smallest)}.'
+        )
     return f'Lower {" or ".join(advice)}.'
 
 

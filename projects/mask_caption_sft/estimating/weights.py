@@ -10,12 +10,15 @@ _LAYERS = 'language_model.layers.'
 _PARTS = {
     'lora_': 'LoRA',
     'multi_modal_projector': 'projector',
+    'merger': 'projector',
     'mask_decoder': 'SAM 2 mask decoder',
     'text_hidden_fcs': 'text_hidden_fcs',
     'embed_tokens': 'token embeddings',
+    'token_rows': 'token embeddings',
     'lm_head': 'output matrix',
     'language_model': 'language model',
     'vision_tower': 'ViT',
+    'visual': 'ViT',
     'grounding_encoder': 'SAM 2 encoders',
 }
 

@@ -1,6 +1,6 @@
 """The largest step that a config's data allow."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class Workload:
         num_captions: K.
         num_tiles: Of each view, thumbnail included.
         num_recomputed: The language model's layers that run again in the backward pass.
+        grid: Rows and columns on which a view's prompts are marked.
         expression_ratio: The share of the pairs whose regions have human expressions.
         with_expressions: Their datasets.
     """
@@ -36,6 +37,7 @@ class Workload:
     num_regions: int
     num_captions: int
     num_tiles: int
+    grid: tuple[int, int]
     num_recomputed: int = 0
     expression_ratio: float = 0.0
     with_expressions: tuple[str, ...] = ()
@@ -45,7 +47,10 @@ class Workload:
         """Every image in all its tiles, with as many regions as may be drawn."""
         loader = config.train_dataloader
         packs = [transform for _, transform in packers(loader, 'train_dataloader')]
-        tiles = max((pack.get('max_tiles', PackRegions.MAX_TILES) for pack in packs), default=1)
+        sizes = asdict(model.student.sizes)
+        cuts = [PackRegions.cut_of(sizes | dict(pack)) for pack in packs]
+        cut = max(cuts, key=lambda cut: cut.most_tiles())
+        grid = cut.largest_grid()
         chosen = [c.get('max_regions') for _, c in declared(loader, 'train_dataloader', ChooseRegions)]
         shares = _shares(loader.dataset.get('datasets') or {})
         spoken = {name: share for name, (share, speaks) in shares.items() if speaks}
@@ -53,7 +58,8 @@ class Workload:
             batch_size=loader.batch_size,
             num_regions=max((count or _DEFAULT_REGIONS for count in chosen), default=_DEFAULT_REGIONS),
             num_captions=model.num_captions,
-            num_tiles=tiles + (tiles > 1),
+            num_tiles=grid[0] * grid[1] if cut.setting == 'max_pixels' else cut.most_tiles(),
+            grid=grid,
             num_recomputed=num_recomputed,
             expression_ratio=sum(spoken.values()),
             with_expressions=tuple(spoken),
@@ -93,8 +99,8 @@ def batch_of(workload: Workload, student: Sa2VA, mode: FakeTensorMode, speaks: b
     """
     sizes, num_images = student.sizes, 2 * workload.batch_size
     first = 2 * torch.arange(workload.batch_size).repeat_interleave(workload.num_regions)
-    side, grid = sizes.mask_size, sizes.grid_size
-    num_cells, num_regions = grid * grid, len(first)
+    side, (rows, columns) = sizes.mask_size, workload.grid
+    num_cells, num_regions = rows * columns, len(first)
     order = torch.arange(num_cells) - torch.arange(num_regions)[:, None]
     cells = order.remainder(num_cells) < max(1, num_cells // 10)  # each region marks cells of its own
     masks = torch.zeros(num_regions, side, side, dtype=torch.bool)
@@ -111,10 +117,11 @@ def batch_of(workload: Workload, student: Sa2VA, mode: FakeTensorMode, speaks: b
         image_ids=[f'image{image}' for image in range(num_images)],
         image_index1=first,
         image_index2=first + 1,
-        visual_prompts=cells.view(-1, grid, grid),
+        visual_prompts=cells.view(-1, rows, columns),
         masks1=list(masks),
         masks2=list(masks.clone()),
         expressions=[_EXPRESSION if speaks else None] * num_regions,
         datasets=['estimate'] * num_regions,
         sample_ids=names,
+        grids=[workload.grid] * num_images,
     )

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 
-def tree_layout(lengths: Sequence[int], parents: Sequence[int | None]) -> tuple[Tensor, Tensor]:
+def tree_layout(
+    lengths: Sequence[int], parents: Sequence[int | None], spans: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
     """Several prompts with common beginnings as one sequence of pieces, each continuing an earlier one.
 
     A token sees the tokens before it in its own piece and everything in the pieces that its piece
@@ -16,16 +18,18 @@ def tree_layout(lengths: Sequence[int], parents: Sequence[int | None]) -> tuple[
     Args:
         lengths: Tokens of each piece.
         parents: For each piece the number of the one that it continues, which comes earlier; None for none.
+        spans: How far behind the beginning of each piece those stand that continue it; by default its length.
 
     Returns:
         Positions ``[L]`` long, and ``[L, L]`` bool, true where the row's token sees the column's.
     """
     length_of = torch.tensor(lengths, dtype=torch.long)
+    span_of = length_of if spans is None else torch.tensor(spans, dtype=torch.long)
     starts = torch.zeros(len(lengths), dtype=torch.long)
     sees = torch.eye(len(lengths), dtype=torch.bool)
     for piece, parent in enumerate(parents):
         if parent is not None:
-            starts[piece] = starts[parent] + length_of[parent]
+            starts[piece] = starts[parent] + span_of[parent]
             sees[piece] |= sees[parent]
     piece_of = torch.arange(len(lengths)).repeat_interleave(length_of, output_size=sum(lengths))
     order = torch.arange(len(piece_of))

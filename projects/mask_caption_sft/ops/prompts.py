@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .xtuner_parts import PROMPT_TEMPLATE
 
 IMG_START, IMG_CONTEXT, IMG_END = '<img>', '<IMG_CONTEXT>', '</img>'
+VISION_START, IMAGE_PAD, VISION_END = '<|vision_start|>', '<|image_pad|>', '<|vision_end|>'
 VP_START, VP_END = '<vp>', '</vp>'
 SEG = '[SEG]'
 #: The text between the image and an expression, and what follows the expression.
@@ -35,13 +36,16 @@ class PromptTemplate:
     end_of_turn: str
 
     @classmethod
-    def named(cls, name: str, newline_before_answer: bool = True) -> 'PromptTemplate':
+    def named(
+        cls, name: str, newline_before_answer: bool = True, system: str | None = None
+    ) -> 'PromptTemplate':
         """The template of that name in ``PROMPT_TEMPLATE``, XTuner's or our own.
 
         Args:
             name: ``'phi3_chat'`` for the released Sa2VA-4B.
             newline_before_answer: The inference form, which is what gets
                 evaluated. Upstream's training data leave the newline out.
+            system: Words of a system turn before the user's; None for no such turn.
 
         Raises:
             ValueError: There is no such template, or it has no marker for the
@@ -56,6 +60,8 @@ class PromptTemplate:
         before_input, before_answer = template['INSTRUCTION'].split('{input}')
         if not newline_before_answer:
             before_answer = before_answer.replace('\n', '', 1)
+        if system is not None:
+            before_input = template['SYSTEM'].format(system=system) + before_input
         return cls(before_input, before_answer, template['SUFFIX'])
 
 
@@ -64,9 +70,10 @@ def describe_question(index: int = 1) -> str:
     return '.\n' + DESCRIBE_QUESTION.format(index=index)
 
 
-#: Added tokens of every released Sa2VA tokenizer; none may stand in an annotation.
+#: Added tokens of released Sa2VA tokenizers; none may stand in an annotation.
 SPECIAL_TOKENS = (
     IMG_START, IMG_CONTEXT, IMG_END, VP_START, VP_END, SEG, '<p>', '</p>',
+    VISION_START, IMAGE_PAD, VISION_END,
     '<|user|>', '<|assistant|>', '<|system|>', '<|end|>', '<|im_start|>', '<|im_end|>', '<|endoftext|>',
 )  # fmt: skip
 

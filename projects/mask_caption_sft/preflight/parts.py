@@ -53,8 +53,9 @@ def model_without_base(config: Config) -> Sa2VA:
 
 def parameter_groups(model: nn.Module) -> str:
     """Tensors and parameters that are trained, by part."""
-    groups = {'LoRA': 'lora_', 'projector': 'multi_modal_projector', 'mask decoder': 'mask_decoder',
-              'text_hidden_fcs': 'text_hidden_fcs', 'embeddings and head': ''}  # fmt: skip
+    groups = {'LoRA': 'lora_', 'projector': 'multi_modal_projector', 'mergers': 'merger',
+              'mask decoder': 'mask_decoder', 'text_hidden_fcs': 'text_hidden_fcs',
+              'embeddings and head': ''}  # fmt: skip
     counts = {name: [0, 0] for name in groups}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -117,10 +118,10 @@ def describe_sample(sample: RegionSample) -> str:
 
 def sizes_line(sizes: BaseSizes) -> str:
     """What every sample has to fit."""
-    return (
-        f'sizes: tiles of {sizes.image_size}, {sizes.grid_size} x {sizes.grid_size} prompt cells, grounding '
-        f'{sizes.grounding_size}, context {sizes.max_context} tokens'
-    )
+    tiles = f'tiles of {sizes.image_size}, {sizes.grid_size} x {sizes.grid_size} prompt cells'
+    if sizes.image_cut == 'cells':
+        tiles = f'whole images in cells of {sizes.image_size}'
+    return f'sizes: {tiles}, grounding {sizes.grounding_size}, context {sizes.max_context} tokens'
 
 
 def size_problems(samples: dict[str, RegionSample], sizes: BaseSizes) -> list[str]:
@@ -135,7 +136,8 @@ def size_problems(samples: dict[str, RegionSample], sizes: BaseSizes) -> list[st
         for number, view in enumerate((sample.view1, sample.view2), start=1):
             found = dict(
                 image_size=view.pixel_values.shape[-1],
-                grid_size=view.visual_prompts.shape[-1],
+                # Of an image that is taken whole the grid has its own size.
+                grid_size=view.visual_prompts.shape[-1] if sizes.image_cut == 'tiles' else sizes.grid_size,
                 grounding_size=view.g_pixel_values.shape[-1],
             )
             wrong = [

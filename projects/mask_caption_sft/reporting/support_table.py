@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..backbones import backbone_of
-from ..sa2va.released_sizes import RELEASED, released_config
+from ..sa2va.released_sizes import NAMES, released_config
 
 
 def support_table(folder: str | Path = 'configs') -> str:
@@ -16,9 +16,9 @@ def support_table(folder: str | Path = 'configs') -> str:
     plain: dict[str, Path] = {}
     for path in sorted(Path(folder).glob('*.py'), key=lambda path: (len(path.name), path.name)):
         base = Config.fromfile(path).model.sa2va.get('base')
-        if base is not None and Path(base).name in RELEASED:
+        if base is not None and Path(base).name in NAMES:
             plain.setdefault(Path(base).name, path)
-    rows = [_row(name, plain[name]) for name in RELEASED if name in plain]
+    rows = [_row(name, plain[name]) for name in NAMES if name in plain]
     head = '| checkpoint | backbone | vision encoder | prompt | config |\n|---|---|---|---|---|'
     return '\n'.join([head, *rows])
 
@@ -26,10 +26,12 @@ def support_table(folder: str | Path = 'configs') -> str:
 def _row(name: str, path: Path) -> str:
     config = released_config(name)
     vision = config['vision_config']
+    encoder = 'its own, images whole' if 'text_config' in config else 'InternViT'
+    layers = vision.get('num_hidden_layers', vision.get('depth'))
     cells = [
         name,
         backbone_of(config).family,
-        f'InternViT, {vision["num_hidden_layers"]} layers x {vision["hidden_size"]}',
+        f'{encoder}, {layers} layers x {vision["hidden_size"]}',
         f'`{config["template"]}`',
         f'`{path.as_posix()}`',
     ]

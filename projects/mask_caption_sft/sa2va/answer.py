@@ -5,20 +5,17 @@ Source: upstream Sa2VA ``hf/models/modeling_sa2va_chat.py``, ``predict_forward``
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers import StoppingCriteriaList
 
 from ..grounding import best_candidate
 from ..ops import prompts
 from ..ops.precision import without_gradient
-from ..structures import ImageFeatures, RegionViews, Segmentation, TextEmbeds
-from .generation import EndOfTurn
+from ..structures import ImageFeatures, Piece, RegionViews, Segmentation, TextEmbeds, join
 from .prefix import Prefix
 from .prompt_pieces import describe_piece, image_piece
+from .rollout import write_answers
 from .sa2va import Sa2VA
 
 #: The longest answer in validation, in tokens. "Sure, [SEG]." and its end of turn take about ten.
@@ -58,14 +55,14 @@ class WrittenMasks:
     as_given: Tensor
 
 
-def free_question(model: Sa2VA, features: ImageFeatures, words: str) -> Tensor:
-    """Embedded prompt ``[L, D]`` with any words after the first image."""
+def free_question(model: Sa2VA, features: ImageFeatures, words: str) -> Piece:
+    """Embedded prompt with any words after the first image."""
     image = image_piece(model, model.image_tokens(features, 0))
-    return torch.cat([image, model.embed_text(words + model.text.template.before_answer)])
+    return join([image, model.embed_text(words + model.text.template.before_answer)])
 
 
-def segment_question(model: Sa2VA, features: ImageFeatures, expression: str) -> Tensor:
-    """Embedded prompt ``[L, D]`` that asks for the mask of an expression in the first image.
+def segment_question(model: Sa2VA, features: ImageFeatures, expression: str) -> Piece:
+    """Embedded prompt that asks for the mask of an expression in the first image.
 
     Raises:
         ValueError: The expression is empty or contains a special token.
@@ -74,20 +71,20 @@ def segment_question(model: Sa2VA, features: ImageFeatures, expression: str) -> 
     return free_question(model, features, f'{prompts.SEGMENT_PREFIX} {expression}{prompts.SEGMENT_SUFFIX}')
 
 
-def region_question(model: Sa2VA, features: ImageFeatures, visual_prompts: Tensor, region: int = 1) -> Tensor:
+def region_question(model: Sa2VA, features: ImageFeatures, visual_prompts: Tensor, region: int = 1) -> Piece:
     """Embedded prompt that asks for a description of one of the regions ``[N, g, g]`` of the first image."""
     tokens = model.image_tokens(features, 0)
-    return torch.cat([image_piece(model, tokens), describe_piece(model, tokens, visual_prompts, region)])
+    return join([image_piece(model, tokens), describe_piece(model, tokens, visual_prompts, region)])
 
 
 @without_gradient()
-def answer(model: Sa2VA, features: ImageFeatures, prompt: Tensor, max_new_tokens: int = 2048) -> Answer:
+def answer(model: Sa2VA, features: ImageFeatures, prompt: Piece, max_new_tokens: int = 2048) -> Answer:
     """Greedy decoding with a KV cache; nothing is banned.
 
     Args:
         model: In eval mode.
         features: Features of one image.
-        prompt: ``[L, D]``, a question about it.
+        prompt: A question about it.
         max_new_tokens: The most tokens of the answer; the context may set a lower limit.
     """
     (token_ids,) = write(model, [prompt], max_new_tokens)
@@ -142,8 +139,9 @@ def would_be_written(given: Segmentation, seg_token_id: int) -> Tensor:
     return (given.answer_logits[:, :length].argmax(-1) == given.answer_ids[:length]).all(1)
 
 
-def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> list[Tensor]:
-    """Greedy answers ``[T]`` to R embedded questions ``[L, D]``, their end included; nothing is banned.
+@without_gradient()
+def write(model: Sa2VA, questions: Sequence[Piece], max_new_tokens: int) -> list[Tensor]:
+    """Greedy answers ``[T]`` to R embedded questions, their end included; nothing is banned.
 
     As upstream, an answer ends with the template's end of turn or the tokenizer's end of sequence.
 
@@ -152,20 +150,11 @@ def write(model: Sa2VA, questions: Sequence[Tensor], max_new_tokens: int) -> lis
         questions: Prompts of any lengths.
         max_new_tokens: The most tokens of an answer; the context may set a lower limit.
     """
-    embeds, mask = _pad_prompts(questions)
     with model.without_recomputation():
-        rows: Any = model.mllm.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask.long(),
-            max_new_tokens=min(max_new_tokens, model.max_context - embeds.shape[1]),
-            do_sample=False,
-            use_cache=True,
-            eos_token_id=None,
-            pad_token_id=model.text.tokenizer.pad_token_id,
-            stopping_criteria=StoppingCriteriaList([EndOfTurn(model.text)]),
-        )
+        rows = write_answers(model, questions, max_new_tokens)
     # A row that has ended goes on until all have.
-    return [row[: model.text.find_end(row.tolist()).answer_len] for row in rows]
+    answers = [row[: model.text.find_end(row).answer_len] for row in rows]
+    return [torch.tensor(row, dtype=torch.long, device=model.device) for row in answers]
 
 
 def _until_seg(model: Sa2VA, token_ids: Tensor) -> Tensor | None:
@@ -174,9 +163,9 @@ def _until_seg(model: Sa2VA, token_ids: Tensor) -> Tensor | None:
     return token_ids[: seg[0] + 1] if len(seg) else None
 
 
-def _states(model: Sa2VA, questions: Sequence[Tensor], answers: Sequence[Tensor]) -> list[Tensor]:
+def _states(model: Sa2VA, questions: Sequence[Piece], answers: Sequence[Tensor]) -> list[Tensor]:
     """The last hidden states ``[T, D]`` at the tokens of each answer, in one pass."""
-    hidden = model.states([torch.cat([q, model.embed_ids(a)]) for q, a in zip(questions, answers)])
+    hidden = model.states([join([q, model.embed_ids(a)]) for q, a in zip(questions, answers)])
     return [row[len(q) : len(q) + len(a)] for row, q, a in zip(hidden, questions, answers)]
 
 
@@ -189,10 +178,3 @@ def _masks(model: Sa2VA, views: RegionViews, seg_states: Tensor) -> Tensor:
     rows = views.features.grounding_rows(views.image_index)
     candidates = model.grounding_kind.decode(model.grounding_encoder, views.features.grounding, rows, embeds)
     return best_candidate(*candidates)[0]
-
-
-def _pad_prompts(prompt_list: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Prompts ``[L, D]`` as ``[R, L, D]``, padded with zeros on the left, and their mask ``[R, L]`` bool."""
-    embeds = pad_sequence(list(prompt_list), batch_first=True, padding_side='left')
-    masks = [torch.ones(len(prompt), dtype=torch.bool, device=prompt.device) for prompt in prompt_list]
-    return embeds, pad_sequence(masks, batch_first=True, padding_side='left')

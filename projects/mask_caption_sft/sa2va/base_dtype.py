@@ -7,6 +7,7 @@ residual stream. A base stored in bfloat16 thus computes under autocast exactly 
 held in float32.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,11 +42,12 @@ def frozen_dtype(base_dtype: str, config: dict[str, Any] | None) -> torch.dtype 
         raise ValueError(f'base_dtype={base_dtype!r} is not one of {", ".join(map(repr, CHOICES))}.')
     if base_dtype == 'released' and config is None:
         return None
-    stated = (config or {}).get('torch_dtype', 'float32')
+    given = config or {}
+    stated = given.get('torch_dtype', given.get('dtype', 'float32'))  # its name since transformers 4.56
     return getattr(torch, stated if base_dtype == 'released' else base_dtype)
 
 
-def set_dtypes(model: nn.Module, frozen: torch.dtype | None) -> None:
+def set_dtypes(model: nn.Module, frozen: torch.dtype | None, exact: Sequence[nn.Module] = ()) -> None:
     """Trained tensors become float32 and the model's own; frozen ones get their type, see above.
 
     A frozen tensor that has its type already stays what it is, for one a part of a mapped file.
@@ -53,20 +55,22 @@ def set_dtypes(model: nn.Module, frozen: torch.dtype | None) -> None:
     Args:
         model: Its parameters are as the checkpoint stores them.
         frozen: From :func:`frozen_dtype`.
+        exact: Modules that compute outside autocast, and so in float32.
     """
     for module in model.modules():
+        is_kept = isinstance(module, _KEPT) and not any(module is other for other in exact)
         for parameter in module._parameters.values():
             if parameter is None:
                 continue
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32, copy=True)
             else:
-                dtype = (frozen or parameter.dtype) if isinstance(module, _KEPT) else torch.float32
+                dtype = (frozen or parameter.dtype) if is_kept else torch.float32
                 parameter.data = parameter.data.to(dtype)
 
 
 def float32_embeddings(embeddings: nn.Module) -> None:
-    """Make looked-up embeddings float32: the residual stream has the type of what it begins with."""
+    """Make embeddings float32: the residual stream has the type of what it begins with."""
     embeddings.register_forward_hook(_at_least_float32)
 
 

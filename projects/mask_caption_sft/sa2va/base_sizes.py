@@ -12,11 +12,12 @@ class BaseSizes:
     """What the data have to fit.
 
     Attributes:
-        image_size: Side of a ViT tile in pixels.
-        grid_size: Side of a tile's grid of image tokens.
+        image_size: Side of a ViT tile in pixels, or of a cell of an image that is taken whole.
+        grid_size: Side of a tile's grid of image tokens; 1 for a cell.
         grounding_size: Side of the grounding encoder's input in pixels.
         max_context: The longest sequence of tokens that the language model takes.
         mask_size: Side of the masks that the grounding encoder draws.
+        image_cut: ``'tiles'`` or ``'cells'``, see datasets/image_cut.py.
     """
 
     image_size: int
@@ -24,6 +25,7 @@ class BaseSizes:
     grounding_size: int
     max_context: int
     mask_size: int
+    image_cut: str = 'tiles'
 
 
 def base_sizes(config: dict[str, Any]) -> BaseSizes:
@@ -42,4 +44,5 @@ def base_sizes(config: dict[str, Any]) -> BaseSizes:
         grounding_size=grounding.image_size,
         max_context=backbone.max_context,
         mask_size=grounding.mask_size,
+        image_cut=backbone.image_cut,
     )

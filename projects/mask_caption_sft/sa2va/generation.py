@@ -1,4 +1,4 @@
-"""How an answer is written: what is drawn, and where it stops."""
+"""How captions are drawn."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 from transformers import (
     LogitsProcessorList,
-    StoppingCriteria,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-
-from .text_codec import MARKER_WINDOW, TextCodec
 
 
 @dataclass(frozen=True)
@@ -59,14 +56,3 @@ class Sampling:
         if self.top_p < 1:
             warpers.append(TopPLogitsWarper(self.top_p))
         return warpers
-
-
-class EndOfTurn(StoppingCriteria):
-    """Stops an answer once it has ended."""
-
-    def __init__(self, text: TextCodec) -> None:
-        self.text = text
-
-    def __call__(self, input_ids: Tensor, scores, **kwargs) -> Tensor:
-        ended = [self.text.has_ended(row) for row in input_ids[:, -MARKER_WINDOW:].tolist()]
-        return torch.tensor(ended, device=input_ids.device)

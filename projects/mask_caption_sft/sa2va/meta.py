@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from ..backbones import backbone_of
 from .released_sizes import released_config
 from .sa2va import Sa2VA
 
@@ -17,5 +18,7 @@ def build_on_meta(config: dict[str, Any] | None = None, **kwargs: Any) -> Sa2VA:
     """
     from ..tiny_world.base_model import tiny_tokenizer
 
+    config = config or released_config('Sa2VA-4B')
+    tokenizer = tiny_tokenizer(also=backbone_of(config).image_marks)
     with torch.device('meta'):
-        return Sa2VA(config=config or released_config('Sa2VA-4B'), tokenizer=tiny_tokenizer(), **kwargs)
+        return Sa2VA(config=config, tokenizer=tokenizer, **kwargs)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..ops.precision import autocast_dtype, without_gradient
-from ..structures import ImageFeatures
+from ..structures import ImageFeatures, Piece
 from .prompt_forest import KeysValues, PromptForest
 from .prompt_pieces import image_piece
 
@@ -28,12 +28,12 @@ class Prefix:
 
     def __init__(self, model: 'Sa2VA', features: ImageFeatures) -> None:
         self.model, self.features = model, features
-        self._tokens: dict[int, Tensor] = {}
+        self._tokens: dict[int, Piece] = {}
         self._keys_values: dict[int, KeysValues] = {}
 
     @without_gradient()
-    def tokens(self, image: int) -> Tensor:
-        """Projected tokens ``[tiles, g * g, D]`` of an image."""
+    def tokens(self, image: int) -> Piece:
+        """Projected tokens of an image."""
         if image not in self._tokens:
             self._tokens[image] = self.model.image_tokens(self.features, image)
         return self._tokens[image]
@@ -65,4 +65,4 @@ def as_attention_reads(keys_values: KeysValues) -> KeysValues:
     def keep(tensor: Tensor) -> Tensor:
         return tensor.to(dtype or tensor.dtype).clone(memory_format=torch.contiguous_format)
 
-    return KeysValues([(keep(keys), keep(values)) for keys, values in keys_values.layers])
+    return KeysValues([(keep(keys), keep(values)) for keys, values in keys_values.layers], keys_values.span)

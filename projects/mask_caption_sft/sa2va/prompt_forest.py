@@ -12,6 +12,7 @@ from transformers import DynamicCache
 
 from ..ops.precision import autocast_dtype
 from ..ops.prompt_tree import groups_of_like_length, is_chain, tree_layout
+from ..structures import Piece, as_piece
 
 
 @dataclass
@@ -20,16 +21,14 @@ class KeysValues:
 
     Attributes:
         layers: Keys and values ``[1, heads, L, width]`` of each layer.
+        span: How far behind its beginning what follows begins, see :class:`Piece`.
     """
 
     layers: list[tuple[Tensor, Tensor]]
+    span: int
 
     def __len__(self) -> int:
         return self.layers[0][0].shape[2]
-
-    def __getitem__(self, span: slice) -> 'KeysValues':
-        """The tokens of a span."""
-        return KeysValues([(keys[:, :, span], values[:, :, span]) for keys, values in self.layers])
 
 
 @dataclass
@@ -57,36 +56,39 @@ class PromptForest:
     """
 
     def __init__(self) -> None:
-        self._embeds: list[Tensor] = []
+        self._pieces: list[Piece] = []
         self._lengths: list[int] = []
+        self._spans: list[int] = []
         self._ends: list[int] = []
         self._tree_of: list[int] = []
         self._trees: list[_Tree] = []
 
-    def root(self, embeds: Tensor, is_read: bool = True) -> int:
-        """Add a piece ``[L, D]`` that continues nothing; its number.
+    def root(self, piece: Piece | Tensor, is_read: bool = True) -> int:
+        """Add a piece, or embedded text ``[L, D]``, that continues nothing; its number.
 
         Args:
-            embeds: Its embedded tokens.
+            piece: Its tokens.
             is_read: Whether its states are wanted. Those of what all prompts of an image begin with are
                 not, which saves most of the last layer and of attention's mask.
         """
         self._trees.append(_Tree(is_root_read=is_read))
-        return self._append(embeds, len(embeds), len(self._trees) - 1, None)
+        return self._append(as_piece(piece), len(self._trees) - 1, None)
 
     def known_root(self, cached: KeysValues) -> int:
         """Add a root that has been read, by its keys and values; no gradient flows to it. Its number."""
         self._trees.append(_Tree(cached=cached))
-        return self._append(torch.empty(0), len(cached), len(self._trees) - 1, None)
+        return self._append(Piece(torch.empty(0)), len(self._trees) - 1, None, cached)
 
-    def add(self, embeds: Tensor, after: int) -> int:
-        """Add a piece ``[L, D]`` that continues piece ``after``; its number."""
-        return self._append(embeds, len(embeds), self._tree_of[after], after)
+    def add(self, piece: Piece | Tensor, after: int) -> int:
+        """Add a piece, or embedded text ``[L, D]``, that continues piece ``after``; its number."""
+        return self._append(as_piece(piece), self._tree_of[after], after)
 
-    def _append(self, embeds: Tensor, length: int, tree: int, after: int | None) -> int:
-        number, pieces = len(self._embeds), self._trees[tree].pieces
-        self._embeds.append(embeds)
+    def _append(self, piece: Piece, tree: int, after: int | None, cached: KeysValues | None = None) -> int:
+        number, pieces = len(self._pieces), self._trees[tree].pieces
+        length = len(piece if cached is None else cached)
+        self._pieces.append(piece)
         self._lengths.append(length)
+        self._spans.append(piece.length if cached is None else cached.span)
         self._ends.append(length + (0 if after is None else self._ends[after]))
         self._tree_of.append(tree)
         self._trees[tree].parents.append(None if after is None else pieces.index(after))
@@ -124,7 +126,7 @@ class PromptForest:
                 self._split(tree, hidden[row], left_out, states)
                 if keep and cache is not None:
                     self._split_kept(tree, cache, row, kept)
-        numbers = range(len(self._embeds))
+        numbers = range(len(self._pieces))
         return [states[n] for n in numbers], [kept[n] for n in numbers] if keep else []
 
     def _batches(self) -> list[list[_Tree]]:
@@ -139,25 +141,31 @@ class PromptForest:
         ]
 
     def _num_new(self, tree: _Tree) -> int:
-        return sum(len(self._embeds[number]) for number in tree.pieces)
+        return sum(len(self._pieces[number]) for number in tree.pieces)
 
     def _run_together(
         self, language_model: nn.Module, trees: list[_Tree], keep: bool
     ) -> tuple[Tensor, DynamicCache | None, int]:
         """Hidden states, what attention keeps, and the number of first tokens that have no states."""
-        rows = [self._new_embeds(tree) for tree in trees]
+        rows = [torch.cat([piece.embeds for piece in self._new_pieces(tree)]) for tree in trees]
         embeds = pad_sequence(rows, batch_first=True)
-        settings: dict[str, Any] = {}
+        settings = self._seen_in_layers(trees, embeds)
         known = [tree.cached for tree in trees if tree.cached is not None]
         cache = DynamicCache() if keep or known else None
         if cache is not None and known:
             _fill(cache, known)
         # At least one token has states: no kernel is made for none.
         trunk_len = min(self._trunk_len(trees), embeds.shape[1] - 1)
+        layers: Any = language_model.layers
+        if len(settings.get('deepstack_visual_embeds', ())) >= len(layers):
+            trunk_len = 0  # the last layer's output is added to, where the trunk has none
         # Padding stands at the end, where it changes nothing for a chain.
-        if known or trunk_len or not all(is_chain(tree.parents) for tree in trees):
-            positions, added = self._layout(trees, embeds, trunk_len)
-            settings = dict(position_ids=positions, attention_mask=added)
+        is_plain = not known and not trunk_len and all(is_chain(tree.parents) for tree in trees)
+        if not is_plain or self._has_places(trees):
+            positions, visible = self._layout(trees, embeds.shape[1], trunk_len)
+            settings['position_ids'] = positions.to(embeds.device)
+            if not is_plain:
+                settings['attention_mask'] = _added_to_scores(visible, embeds)
         if trunk_len:
             settings.update(trunk_len=trunk_len)
         output = language_model(
@@ -171,43 +179,82 @@ class PromptForest:
             return 0
         return min(self._lengths[tree.pieces[0]] for tree in trees)
 
-    def _new_embeds(self, tree: _Tree) -> Tensor:
-        pieces = tree.pieces[1:] if tree.cached is not None else tree.pieces
-        return torch.cat([self._embeds[number] for number in pieces])
+    def _new_pieces(self, tree: _Tree) -> list[Piece]:
+        return [self._pieces[n] for n in (tree.pieces[1:] if tree.cached is not None else tree.pieces)]
 
-    def _layout(self, trees: list[_Tree], embeds: Tensor, trunk_len: int) -> tuple[Tensor, Tensor]:
-        """Positions ``[N, L]`` of the new tokens, and what is added to the attention's scores of those behind
-        the trunk.
+    def _has_places(self, trees: list[_Tree]) -> bool:
+        return any(self._pieces[n].places is not None for tree in trees for n in tree.pieces)
 
-        The latter is ``[N, 1, L - trunk, known + L]``, 0 or -inf, in the type that attention computes in: a
-        bool mask would be turned into such numbers once in every layer.
+    def _seen_in_layers(self, trees: list[_Tree], embeds: Tensor) -> dict[str, Any]:
+        """Features for the first layers, as transformers' Qwen3-VL takes them; empty if there are none."""
+        deep, visual = [], torch.zeros(embeds.shape[:2], dtype=torch.bool, device='cpu')
+        for row, tree in enumerate(trees):
+            end = 0
+            for piece in self._new_pieces(tree):
+                begin, end = end, end + len(piece)
+                if piece.visual is not None and piece.deep is not None:
+                    visual[row, begin:end] = piece.visual
+                    deep.append(piece.deep)
+        if not deep:
+            return {}
+        features = torch.cat(deep, dim=1)
+        return dict(
+            visual_pos_masks=visual.to(embeds.device), deepstack_visual_embeds=list(features.unbind(0))
+        )
+
+    def _layout(self, trees: list[_Tree], width: int, trunk_len: int) -> tuple[Tensor, Tensor]:
+        """Positions of the new tokens, and what those behind the trunk see.
+
+        The latter is ``[N, L - trunk, known + L]`` bool. Positions are ``[N, L]``, or ``[4, N, L]`` where
+        tokens have places along three axes; then the first row only tells transformers that each sequence is
+        one.
         """
-        width = embeds.shape[1]
         known = len(trees[0].cached) if trees[0].cached is not None else 0
-        positions = torch.zeros(len(trees), width, dtype=torch.long)
+        positions = torch.zeros(3, len(trees), width, dtype=torch.long)
         itself = torch.eye(width, known + width, dtype=torch.bool).roll(known, 1)[trunk_len:]
         visible = itself.repeat(len(trees), 1, 1)
         for row, tree in enumerate(trees):
-            places, sees = tree_layout([self._lengths[n] for n in tree.pieces], tree.parents)
-            positions[row, : len(places) - known] = places[known:]
+            lengths, spans = ([counts[n] for n in tree.pieces] for counts in (self._lengths, self._spans))
+            places, sees = tree_layout(lengths, tree.parents, spans)
+            positions[:, row, : len(places) - known] = self._along_axes(tree, places)[:, known:]
             visible[row, : len(places) - known - trunk_len, : len(places)] = sees[known + trunk_len :]
-        dtype = autocast_dtype(embeds.device) or embeds.dtype
-        added = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, -torch.inf)
-        return positions.to(embeds.device), added[:, None].to(embeds.device)
+        if not self._has_places(trees):
+            return positions[0], visible
+        return torch.cat([torch.arange(width).expand(1, len(trees), -1), positions]), visible
+
+    def _along_axes(self, tree: _Tree, places: Tensor) -> Tensor:
+        """Positions ``[3, L]`` of a tree's tokens, which are ``[L]`` where nothing is an image."""
+        along, end = places.repeat(3, 1), 0
+        for number in tree.pieces:
+            begin, end = end, end + self._lengths[number]
+            own = self._pieces[number].places
+            if own is not None:
+                along[:, begin:end] = places[begin] + own
+        return along
 
     def _split(self, tree: _Tree, hidden: Tensor, left_out: int, states: dict[int, Tensor]) -> None:
         end = -left_out
         for number in tree.pieces:
-            begin, end = end, end + len(self._embeds[number])
+            begin, end = end, end + len(self._pieces[number])
             states[number] = hidden[max(begin, 0) : max(end, 0)]
 
     def _split_kept(self, tree: _Tree, cache: DynamicCache, row: int, kept: dict[int, KeysValues]) -> None:
         layers: list[Any] = cache.layers
-        whole = KeysValues([(layer.keys[row : row + 1], layer.values[row : row + 1]) for layer in layers])
-        end = 0
+        one, end = slice(row, row + 1), 0
         for number in tree.pieces:
             begin, end = end, end + self._lengths[number]
-            kept[number] = whole[begin:end]
+            tensors = [(layer.keys[one, :, begin:end], layer.values[one, :, begin:end]) for layer in layers]
+            kept[number] = KeysValues(tensors, self._spans[number])
+
+
+def _added_to_scores(visible: Tensor, embeds: Tensor) -> Tensor:
+    """``[N, 1, L, known + L]``, 0 or -inf, in the type that attention computes in.
+
+    A bool mask would be turned into such numbers once in every layer.
+    """
+    dtype = autocast_dtype(embeds.device) or embeds.dtype
+    added = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, -torch.inf)
+    return added[:, None].to(embeds.device)
 
 
 def _fill(cache: DynamicCache, known: Sequence[KeysValues]) -> None:

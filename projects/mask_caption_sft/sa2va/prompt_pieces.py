@@ -10,41 +10,42 @@ import torch
 from torch import Tensor
 
 from ..ops import prompts
+from ..structures import Piece, join
 
 if TYPE_CHECKING:
     from .sa2va import Sa2VA
 
 
-def image_piece(model: 'Sa2VA', image_tokens: Tensor) -> Tensor:
-    """``[L, D]``: how every prompt begins, up to the end of the image ``[tiles, g * g, D]``."""
-    return torch.cat(
+def image_piece(model: 'Sa2VA', image: Piece) -> Piece:
+    """How every prompt begins, up to the end of the image."""
+    return join(
         [
             model.embed_beginning(model.text.template.before_input + model.backbone.image_start),
-            image_tokens.flatten(0, 1),
+            image,
             model.embed_text(model.backbone.image_end),
         ]
     )
 
 
-def describe_piece(model: 'Sa2VA', image_tokens: Tensor, visual_prompts: Tensor, region: int = 1) -> Tensor:
-    """``[L, D]``: asks for a description of one of the regions ``[N, g, g]`` of the image before it.
+def describe_piece(model: 'Sa2VA', image: Piece, visual_prompts: Tensor, region: int = 1) -> Piece:
+    """Asks for a description of one of the regions ``[N, g, g]`` of the image before it.
 
     Args:
         model: Whose embeddings and template are used.
-        image_tokens: ``[tiles, g * g, D]``, from :meth:`Sa2VA.image_tokens`.
+        image: From :meth:`Sa2VA.image_tokens`.
         visual_prompts: ``[N, g, g]`` bool, the regions that the prompt shows.
         region: Which of them to describe, counted from 1.
     """
-    parts = []
+    parts: list[Piece | Tensor] = []
     lead = prompts.DESCRIBE_INTRO.format(count=len(visual_prompts))
     for number, cells in enumerate(visual_prompts, start=1):
         parts += [
             model.embed_text(f'{lead if number == 1 else ", "}region{number}{prompts.VP_START}'),
-            model.backbone.region_tokens(image_tokens, cells),
+            model.backbone.region_tokens(image, cells),
             model.embed_text(prompts.VP_END),
         ]
     question = prompts.describe_question(region) + model.text.template.before_answer
-    return torch.cat([*parts, model.embed_text(question)])
+    return join([*parts, model.embed_text(question)])
 
 
 def segment_piece(model: 'Sa2VA', text: Tensor, follows_image: bool = True) -> Tensor:

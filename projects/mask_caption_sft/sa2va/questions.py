@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..grounding import best_candidate
 from ..ops.xtuner_parts import IGNORE_INDEX
-from ..structures import CaptionLogits, Captions, ImageFeatures, RegionViews, Segmentation, TextEmbeds
+from ..structures import CaptionLogits, Captions, ImageFeatures, Piece, RegionViews, Segmentation, TextEmbeds
 from .prefix import Prefix
 from .prompt_forest import PromptForest
 from .prompt_pieces import describe_piece, image_piece, imageless_piece, segment_piece
@@ -46,7 +46,7 @@ class Questions:
         self._forest = PromptForest()
         self._has_run = False
         # Dicts and not cached methods, which would hold the step's graph in a circle.
-        self._tokens: dict[int, Tensor] = {}
+        self._tokens: dict[int, Piece] = {}
         self._images: dict[int, int] = {}
         self._regions: dict[tuple[int, ...], int] = {}
         self._answers: dict[tuple[int, ...], int] = {}
@@ -123,10 +123,10 @@ class Questions:
         self._has_run = True
         return self.model.run(self._forest)
 
-    def _add(self, embeds: Tensor, after: int) -> int:
+    def _add(self, piece: Piece | Tensor, after: int) -> int:
         if self._has_run:
             raise RuntimeError('These questions have been answered. Ask before the first answer is read.')
-        return self._forest.add(embeds, after)
+        return self._forest.add(piece, after)
 
     def _add_describes(self, views: RegionViews) -> list[int]:
         """The question of each region; regions that mark the same cells of an image share theirs."""
@@ -162,7 +162,7 @@ class Questions:
             self._images[image] = root
         return self._images[image]
 
-    def _image_tokens(self, image: int) -> Tensor:
+    def _image_tokens(self, image: int) -> Piece:
         if self.prefix is not None:
             return self.prefix.tokens(image)
         if image not in self._tokens:

@@ -3,13 +3,16 @@
 For what is counted or planned where a checkpoint itself is not at hand; one that is there speaks for itself.
 
 Source: ``config.json`` of Sa2VA-4B; sizes of the others from the language models that their names stand for
-(Qwen2.5, InternLM2.5) and of InternViT-300M and -6B. All have SAM 2's hiera-large.
+(Qwen2.5, InternLM2.5) and of InternViT-300M and -6B; those on Qwen-VL are in ``released_qwen.py``. All have
+SAM 2's hiera-large.
 """
 
 import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+
+from .released_qwen import RELEASED_QWEN
 
 #: ``config.json`` of the released Sa2VA-4B, as far as it decides shapes and types.
 SA2VA_4B = Path(__file__).parent / 'architectures' / 'sa2va_4b.json'
@@ -38,7 +41,7 @@ _VIT_6B = dict(
     norm_type='rms_norm', qk_normalization=True, qkv_bias=False,
 )  # fmt: skip
 
-#: By the name of its folder: what differs from Sa2VA-4B.
+#: Those on InternVL by the name of their folder: what differs from Sa2VA-4B.
 RELEASED: dict[str, dict[str, Any]] = {
     'Sa2VA-1B': _qwen2(896, 4864, 24, 14, 2),
     'Sa2VA-4B': {},
@@ -50,8 +53,14 @@ RELEASED: dict[str, dict[str, Any]] = {
 }
 
 
+#: Names of all.
+NAMES = (*RELEASED, *RELEASED_QWEN)
+
+
 def released_config(name: str) -> dict[str, Any]:
-    """``config.json`` of one of ``RELEASED``."""
+    """``config.json`` of one of ``NAMES``."""
+    if name in RELEASED_QWEN:
+        return deepcopy(RELEASED_QWEN[name])
     config = json.loads(SA2VA_4B.read_text())
     for key, value in deepcopy(RELEASED[name]).items():
         if isinstance(value, dict):
@@ -69,4 +78,4 @@ def stand_in_config(base: str | Path | None) -> dict[str, Any]:
 def stand_in_name(base: str | Path | None) -> str:
     """The released checkpoint that a folder is named after; Sa2VA-4B for any other name."""
     name = Path(base or '').name
-    return name if name in RELEASED else 'Sa2VA-4B'
+    return name if name in NAMES else 'Sa2VA-4B'

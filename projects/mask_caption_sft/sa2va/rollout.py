@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..structures import Captions, RegionViews
+from ..structures import Captions, Piece, RegionViews
 from .generation import Sampling
 from .prefix import Prefix, as_attention_reads
 from .prompt_forest import KeysValues, PromptForest
@@ -42,27 +42,61 @@ def write_captions(
     """
     max_len = max_caption_len + len(model.text.end_ids)
     last_states, questions = _read_questions(model, views, prefix, max_len)
-    writing = _Branches(questions, num_captions, max_len, _forward_of(model))
     choose = _Choice(sampling, torch.tensor(model.text.banned_token_ids, device=last_states.device))
-    states = last_states[:, None].expand(-1, num_captions, -1)
-    rows: list[list[int]] = [[] for _ in range(num_captions * len(views))]
-    unfinished = rows
-    for step in range(max_len):
-        tokens = choose(model.mllm.lm_head(states))
-        for row, token_id in zip(rows, tokens.t().flatten().tolist()):
-            row.append(token_id)
-        unfinished = [row for row in unfinished if not model.text.has_ended(row)]
-        if step + 1 == max_len or not unfinished:
-            break
-        states = writing.step(model, tokens, step)
+    rows = _write(model, last_states, _Branches(questions, num_captions, max_len, _forward_of(model)), choose)
     captions = model.text.captions(rows, max_caption_len).to(last_states.device)
     captions.num_banned = choose.count_attempts(captions.in_caption.sum(1).view(num_captions, -1))
     return captions
 
 
+def write_answers(model: 'Sa2VA', questions: Sequence[Piece], max_len: int) -> list[list[int]]:
+    """The likeliest tokens behind each of R prompts, up to the end of all answers; nothing is banned.
+
+    Args:
+        model: In eval mode, without recomputation.
+        questions: Prompts of any lengths.
+        max_len: The most tokens of an answer; the context may set a lower limit.
+    """
+    forest = PromptForest()
+    for question in questions:
+        forest.root(question)
+    model.check_context(forest.longest_prompt(), 1)
+    max_len = min(max_len, model.max_context - forest.longest_prompt())
+    states, kept = forest.run_and_keep(model.language_model)
+    last = torch.stack([of_one[-1] for of_one in states])
+    prompts = [(as_attention_reads(keys_values),) for keys_values in kept]
+    writing = _Branches(prompts, 1, max_len, model.language_model)
+    return _write(model, last, writing, lambda logits: logits.argmax(-1))
+
+
+def _write(
+    model: 'Sa2VA', last_states: Tensor, writing: '_Branches', choose: Callable[[Tensor], Tensor]
+) -> list[list[int]]:
+    """Tokens of K branches behind each of R prompts: all first branches, then all second ones, and so on.
+
+    Args:
+        model: Who writes.
+        last_states: ``[R, D]``, of the prompts.
+        writing: The branches.
+        choose: ``[R, K, V]`` logits -> ``[R, K]`` ids.
+    """
+    states = last_states[:, None].expand(-1, writing.num_branches, -1)
+    rows: list[list[int]] = [[] for _ in range(writing.num_branches * len(last_states))]
+    unfinished = rows
+    for step in range(writing.max_len):
+        tokens = choose(model.mllm.lm_head(states))
+        for row, token_id in zip(rows, tokens.t().flatten().tolist()):
+            row.append(token_id)
+        unfinished = [row for row in unfinished if not model.text.has_ended(row)]
+        if step + 1 == writing.max_len or not unfinished:
+            break
+        states = writing.step(model, tokens, step)
+    return rows
+
+
 def _read_questions(
     model: 'Sa2VA', views: RegionViews, prefix: Prefix, max_len: int
-) -> tuple[Tensor, list[tuple[KeysValues, KeysValues]]]:
+) -> tuple[Tensor, list[tuple[KeysValues, ...]]]:
     """The last state ``[R, D]`` of each region's prompt, and what attention keeps of image and question."""
     assert views.visual_prompts is not None
     images = views.image_index.tolist()
@@ -92,7 +126,7 @@ class _Branches:
     A row of the cache holds a prompt, padding up to the longest prompt, and ``max_len`` slots per branch.
 
     Args:
-        prompts: Keys and values of image and question of each of R regions.
+        prompts: Keys and values of each of R prompts, part after part.
         num_branches: K.
         max_len: The most tokens of a branch.
         forward: The language model's.
@@ -100,23 +134,26 @@ class _Branches:
 
     def __init__(
         self,
-        prompts: Sequence[tuple[KeysValues, KeysValues]],
+        prompts: Sequence[tuple[KeysValues, ...]],
         num_branches: int,
         max_len: int,
         forward: Callable[..., Any],
     ) -> None:
-        self.forward = forward
+        self.forward, self.num_branches, self.max_len = forward, num_branches, max_len
         first_keys = prompts[0][0].layers[0][0]
         self.device = first_keys.device
-        lengths = [len(image) + len(question) for image, question in prompts]
-        self.prompt_lens = torch.tensor(lengths, device=self.device)
+        lengths = [sum(map(len, parts)) for parts in prompts]
+        prompt_lens = torch.tensor(lengths, device=self.device)
+        spans = [sum(part.span for part in parts) for parts in prompts]
+        #: ``[R, 1]``, where the first token behind each prompt stands.
+        self._begins = torch.tensor(spans, device=self.device)[:, None]
         self.first_slot = max(lengths) + max_len * torch.arange(num_branches, device=self.device)
         self.cache = _SlotCache(prompts, max(lengths) + max_len * num_branches)
         self.order = slots = torch.arange(self.cache.num_slots, device=self.device)
         branch_of = (slots - max(lengths)).div(max_len, rounding_mode='floor')
         branches = torch.arange(num_branches, device=self.device)
         #: ``[R, 1, slots]`` and ``[K, slots]`` bool: slots of the prompt, and of the branch.
-        self._in_prompt = slots < self.prompt_lens[:, None, None]
+        self._in_prompt = slots < prompt_lens[:, None, None]
         self._in_branch = branch_of == branches[:, None]
 
     def step(self, model: 'Sa2VA', tokens: Tensor, step: int) -> Tensor:
@@ -127,7 +164,7 @@ class _Branches:
         return self.forward(
             inputs_embeds=model.embed_ids(tokens),
             attention_mask=visible[:, None],
-            position_ids=(self.prompt_lens[:, None] + step).expand_as(tokens),
+            position_ids=(self._begins + step).expand_as(tokens),
             past_key_values=self.cache,
             use_cache=True,
         ).last_hidden_state
@@ -140,7 +177,7 @@ class _SlotCache:
     here each of K tokens goes to a slot of its branch.
     """
 
-    def __init__(self, prompts: Sequence[tuple[KeysValues, KeysValues]], num_slots: int) -> None:
+    def __init__(self, prompts: Sequence[tuple[KeysValues, ...]], num_slots: int) -> None:
         self.num_slots = num_slots
         self.slots: Tensor
         self._layers = [
@@ -148,12 +185,14 @@ class _SlotCache:
             for layer in range(len(prompts[0][0].layers))
         ]
 
-    def _lay_out(self, prompts: Sequence[tuple[KeysValues, KeysValues]], layer: int, side: int) -> Tensor:
+    def _lay_out(self, prompts: Sequence[tuple[KeysValues, ...]], layer: int, side: int) -> Tensor:
         first = prompts[0][0].layers[layer][side]
         laid = first.new_zeros(len(prompts), first.shape[1], self.num_slots, first.shape[3])
-        for row, (image, question) in zip(laid, prompts):
-            row[:, : len(image)] = image.layers[layer][side][0]
-            row[:, len(image) : len(image) + len(question)] = question.layers[layer][side][0]
+        for row, parts in zip(laid, prompts):
+            end = 0
+            for part in parts:
+                begin, end = end, end + len(part)
+                row[:, begin:end] = part.layers[layer][side][0]
         return laid
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

@@ -29,10 +29,12 @@ from ..structures import (
     CaptionLogits,
     Captions,
     ImageFeatures,
+    Piece,
     RegionBatch,
     RegionViews,
     Segmentation,
     TextEmbeds,
+    join,
 )
 from .architecture import build_text_hidden_fcs
 from .base_dtype import float32_embeddings, frozen_dtype, has_half_precision, set_dtypes
@@ -48,6 +50,7 @@ from .recomputation import check_share, num_recomputed, recompute_first
 from .rollout import write_captions
 from .start_weights import StartWeights, adapters_of
 from .text_codec import TextCodec
+from .token_rows import TokenRows
 from .trunk import let_trunks_run
 
 
@@ -68,6 +71,7 @@ class Sa2VA(nn.Module):
         lora: ``dict(r=128, lora_alpha=256, lora_dropout=0.05)``, arguments of
             ``peft.LoraConfig``; None for no LoRA.
         train_embeddings: Also train token embeddings and output matrix.
+        train_tokens: Train the embeddings of these tokens alone; for ``<vp>`` where the base never saw it.
         train_all: Train every weight; for training a base from scratch.
         base_dtype: In what the frozen weights are held: ``'float32'``, ``'bfloat16'``, or ``'released'``
             for what the checkpoint stores. In half precision the model runs under autocast only.
@@ -92,6 +96,7 @@ class Sa2VA(nn.Module):
         base: str | Path | None = None,
         lora: dict[str, Any] | None = None,
         train_embeddings: bool = False,
+        train_tokens: Sequence[str] = (),
         train_all: bool = False,
         base_dtype: str = 'float32',
         activation_checkpointing: float = False,
@@ -117,8 +122,10 @@ class Sa2VA(nn.Module):
         self.sizes = base_sizes(self.config)
         if tokenizer is None:
             tokenizer = load_tokenizer(str(base))
-        template = prompts.PromptTemplate.named(self._template_name(prompt_template), newline_before_answer)
-        marks = self.backbone.image_start, self.backbone.image_token, self.backbone.image_end
+        template = prompts.PromptTemplate.named(
+            self._template_name(prompt_template), newline_before_answer, self.backbone.system
+        )
+        marks = self.backbone.image_marks
         self.text = TextCodec(tokenizer, template, self.backbone.vocab_size, self.base, marks)
         self.round_grounding_stats = round_grounding_stats
         self.merge_to_write, self.compile_to_write = merge_to_write, compile_to_write
@@ -135,7 +142,8 @@ class Sa2VA(nn.Module):
         self.register_buffer('first_token_map', self.text.first_token_map(), persistent=False)
         self.register_buffer('last_token_map', self.text.last_token_map(), persistent=False)
         self._set_trainable(lora, train_embeddings, train_all)
-        set_dtypes(self, self._frozen_dtype)
+        self._add_token_rows(train_tokens, train_embeddings or train_all)
+        set_dtypes(self, self._frozen_dtype, self.backbone.exact_modules(self.mllm))
         float32_embeddings(self.mllm.get_input_embeddings())
         self.frozen = list(frozen_modules(self))
         self.remember_start()
@@ -158,7 +166,8 @@ class Sa2VA(nn.Module):
     def replace_weights(self, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
         """Take other values for all weights but LoRA, see :func:`load_native`."""
         load_native(self, tensors, self.key_map, where)
-        set_dtypes(self, self._frozen_dtype)
+        set_dtypes(self, self._frozen_dtype, self.backbone.exact_modules(self.mllm))
+        self.token_rows.read(self.embedding)
         self.remember_start()
 
     def _template_name(self, given: str | None) -> str:
@@ -220,6 +229,20 @@ class Sa2VA(nn.Module):
         for module in modules:
             module.requires_grad_(True)
 
+    def _add_token_rows(self, tokens: Sequence[str], has_whole_matrix: bool) -> None:
+        if tokens and has_whole_matrix:
+            raise ValueError(
+                f'train_tokens={list(tokens)}, but the whole embedding matrix is trained. Leave '
+                'model.sa2va.train_tokens out.'
+            )
+        # A part of the caption path, so that `reference` has its first values too.
+        self.mllm.token_rows = TokenRows(self.embedding, [self.text.single(token) for token in tokens])
+
+    @property
+    def token_rows(self) -> TokenRows:
+        """The embeddings that are trained alone."""
+        return self.mllm.token_rows
+
     def remember_start(self) -> None:
         """Keep the caption path's trained weights as they are now, for :meth:`reference`."""
         self.start_weights = StartWeights(self.mllm)
@@ -271,7 +294,7 @@ class Sa2VA(nn.Module):
 
     def embed_ids(self, ids: Tensor) -> Tensor:
         """Token embeddings ``[..., D]`` of ids ``[...]``."""
-        return self.mllm.get_input_embeddings()(ids)
+        return self.token_rows.put_in(self.mllm.get_input_embeddings()(ids), ids)
 
     def embed_text(self, text: str) -> Tensor:
         """Token embeddings ``[L, D]`` of a text of ours after a special token, special tokens included."""
@@ -329,7 +352,11 @@ class Sa2VA(nn.Module):
         """
         segmented = [batch.image_index1, batch.image_index2] if segment_first else [batch.image_index2]
         features = self.encode_images(
-            batch.pixel_values, batch.num_tiles, batch.g_pixel_values, torch.cat(segmented).unique()
+            batch.pixel_values,
+            batch.num_tiles,
+            batch.g_pixel_values,
+            torch.cat(segmented).unique(),
+            batch.grids,
         )
         size = (self.sizes.mask_size,) * 2
         return (
@@ -344,23 +371,26 @@ class Sa2VA(nn.Module):
         num_tiles: list[int],
         g_pixel_values: Tensor,
         segmented: Tensor | None = None,
+        grids: Sequence[tuple[int, int]] | None = None,
     ) -> ImageFeatures:
         """Features of I distinct images from the frozen encoders, without gradient.
 
         Args:
-            pixel_values: ``[sum(num_tiles), 3, S, S]`` uint8 RGB, or ImageNet-normalised float.
+            pixel_values: ``[sum(num_tiles), 3, S, S]`` uint8 RGB, or normalised float.
             num_tiles: I counts.
             g_pixel_values: ``[I, 3, G, G]`` in 0..255.
             segmented: Numbers of the images that the grounding encoder sees; by default all.
+            grids: Rows and columns of each image's prompt cells; for a backbone that takes images whole.
         """
         seen = g_pixel_values if segmented is None else g_pixel_values[segmented]
-        return ImageFeatures(
-            self.encode_tiles(pixel_values), list(num_tiles), self.encode_grounding(seen), segmented
-        )
+        vit = self.encode_tiles(pixel_values, grids)
+        grounding = self.encode_grounding(seen)
+        return ImageFeatures(vit, list(num_tiles), grounding, segmented, list(grids) if grids else None)
 
-    def encode_tiles(self, pixel_values: Tensor) -> Tensor:
-        """Features ``[tiles, g * g, C]`` of the vision encoder, before the projector."""
-        return self.backbone.encode(self.mllm, normalize_tiles(pixel_values))
+    def encode_tiles(self, pixel_values: Tensor, grids: Sequence[tuple[int, int]] | None = None) -> Tensor:
+        """Features ``[tiles, tokens, C]`` of the vision encoder, before the projector."""
+        tiles = normalize_tiles(pixel_values, *self.backbone.pixel_stats)
+        return self.backbone.encode(self.mllm, tiles, grids)
 
     def encode_grounding(self, g_pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The grounding encoder's FPN levels, see :class:`ImageFeatures`."""
@@ -368,9 +398,10 @@ class Sa2VA(nn.Module):
         pixels = self.grounding_kind.normalize(g_pixel_values, self.round_grounding_stats, dtype)
         return self.grounding_kind.encode(self.grounding_encoder, pixels)
 
-    def image_tokens(self, features: ImageFeatures, image: int) -> Tensor:
-        """Projected tokens ``[tiles, g * g, D]`` of one image."""
-        return self.backbone.image_tokens(self.mllm, features.vit.split(features.num_tiles)[image])
+    def image_tokens(self, features: ImageFeatures, image: int) -> Piece:
+        """Projected tokens of one image."""
+        grid = None if features.grids is None else features.grids[image]
+        return self.backbone.image_tokens(self.mllm, features.vit.split(features.num_tiles)[image], grid)
 
     def read(self, features: ImageFeatures) -> Prefix:
         """The image's part of every prompt, for :meth:`describe` and :meth:`segment`; see :class:`Prefix`."""
@@ -414,7 +445,8 @@ class Sa2VA(nn.Module):
         if prompt_len + answer_len > self.max_context:
             raise ValueError(
                 f'A prompt of {prompt_len} tokens and an answer of up to {answer_len} exceed the '
-                f"model's context of {self.max_context}. Lower max_caption_len or max_tiles."
+                f"model's context of {self.max_context}. Lower max_caption_len or "
+                f'{self.backbone.size_setting}.'
             )
 
     @contextmanager
@@ -472,25 +504,25 @@ class Sa2VA(nn.Module):
 
     # ------------------------------------------------------------------ whole prompts
 
-    def describe_prompts(self, views: RegionViews) -> list[Tensor]:
-        """R embedded prompts ``[L, D]`` that ask for descriptions of R regions, each alone in its image."""
+    def describe_prompts(self, views: RegionViews) -> list[Piece]:
+        """R embedded prompts that ask for descriptions of R regions, each alone in its image."""
         assert views.visual_prompts is not None
         rows = zip(self._tokens_of(views), views.visual_prompts)
-        return [torch.cat([image_piece(self, t), describe_piece(self, t, cells[None])]) for t, cells in rows]
+        return [join([image_piece(self, t), describe_piece(self, t, cells[None])]) for t, cells in rows]
 
-    def segment_prompts(self, views: RegionViews, texts: TextEmbeds) -> list[Tensor]:
-        """R embedded prompts ``[L, D]`` that ask for the masks of R texts, up to the answer."""
+    def segment_prompts(self, views: RegionViews, texts: TextEmbeds) -> list[Piece]:
+        """R embedded prompts that ask for the masks of R texts, up to the answer."""
         rows = zip(self._tokens_of(views), texts.embeds, texts.mask)
-        return [torch.cat([image_piece(self, t), segment_piece(self, text[keep])]) for t, text, keep in rows]
+        return [join([image_piece(self, t), segment_piece(self, text[keep])]) for t, text, keep in rows]
 
-    def _tokens_of(self, views: RegionViews) -> list[Tensor]:
+    def _tokens_of(self, views: RegionViews) -> list[Piece]:
         """The image tokens of each region; an image is projected once."""
         images = views.image_index.tolist()
         tokens = {image: self.image_tokens(views.features, image) for image in set(images)}
         return [tokens[image] for image in images]
 
-    def states(self, sequences: Sequence[Tensor]) -> list[Tensor]:
-        """The last hidden states ``[L, D]`` (after the final norm) of embedded sequences ``[L, D]``."""
+    def states(self, sequences: Sequence[Piece | Tensor]) -> list[Tensor]:
+        """The last hidden states ``[L, D]`` (after the final norm) of prompts, or of embedded texts."""
         forest = PromptForest()
         for sequence in sequences:
             forest.root(sequence)

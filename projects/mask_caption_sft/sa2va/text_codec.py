@@ -62,10 +62,10 @@ class TextCodec:
         self._letters = letters_of(tokenizer)
         self._added = {token_id: str(token) for token_id, token in tokenizer.added_tokens_decoder.items()}
         self._any_added = re.compile('|'.join(re.escape(token) for token in self._added.values()))
-        self.seg_token_id = self._single(prompts.SEG)
+        self.seg_token_id = self.single(prompts.SEG)
         for token in (prompts.VP_START, prompts.VP_END, *image_marks):
-            self._single(token)
-        self.image_token_id = self._single(image_marks[1])
+            self.single(token)
+        self.image_token_id = self.single(image_marks[1])
         self.end_ids = self.encode(template.end_of_turn)
         self._line_break = self.encode('\n')
         self._prepends_space = self._token_bytes(self._line_break[0]).startswith(b' ')
@@ -75,7 +75,8 @@ class TextCodec:
         padding = range(len(tokenizer), vocab_size)
         self.banned_token_ids = sorted({*self._added, *padding}.difference(self.end_ids, [self.eos_token_id]))
 
-    def _single(self, token: str) -> int:
+    def single(self, token: str) -> int:
+        """The id of a special token; raises ``ValueError`` if the tokenizer does not have it."""
         token_id = self.tokenizer.convert_tokens_to_ids(token)
         if token_id is None or token_id == self.tokenizer.unk_token_id:
             raise ValueError(

@@ -3,6 +3,7 @@
 from .batch import RegionBatch
 from .caption import CaptionLogits, Captions
 from .features import ImageFeatures, RegionViews, Segmentation
+from .piece import Piece, as_piece, join
 from .prediction import RegionPrediction
 from .region import BrokenRecord, RegionSample, UnusableRecordError, View
 from .text import TextEmbeds
@@ -12,6 +13,7 @@ __all__ = [
     'CaptionLogits',
     'Captions',
     'ImageFeatures',
+    'Piece',
     'RegionBatch',
     'RegionPrediction',
     'RegionSample',
@@ -20,4 +22,6 @@ __all__ = [
     'TextEmbeds',
     'UnusableRecordError',
     'View',
+    'as_piece',
+    'join',
 ]

@@ -20,12 +20,14 @@ class RegionBatch:
         image_ids: Names of the I images.
         image_index1, image_index2: ``[R]`` long, the image of each region's first and
             second view.
-        visual_prompts: ``[R, g, g]`` bool, each region on the grid of view 1.
+        visual_prompts: ``[R, g, g]`` bool, each region on the grid of view 1; grids of unlike sizes are
+            filled up to the largest.
         masks1, masks2: R bool masks ``[H, W]``, the ground truth in each view;
             sizes may differ between regions in validation.
         expressions: R texts or ``None``.
         datasets, sample_ids: R names, for logs and messages.
         skipped: Records that could not be read, or used, while this batch was drawn.
+        grids: Rows and columns of each image's grid of prompt cells.
     """
 
     pixel_values: Tensor
@@ -41,6 +43,7 @@ class RegionBatch:
     datasets: list[str]
     sample_ids: list[str]
     skipped: list[BrokenRecord] = field(default_factory=list)
+    grids: list[tuple[int, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.expressions)
@@ -68,6 +71,7 @@ class RegionBatch:
             datasets=[self.datasets[row] for row in rows],
             sample_ids=[self.sample_ids[row] for row in rows],
             skipped=self.skipped,
+            grids=[self.grids[image] for image in kept] if self.grids else [],
         )
 
     def with_expressions(self) -> 'RegionBatch':

@@ -11,19 +11,22 @@ class ImageFeatures:
     """Features of I distinct images; they serve student and teacher alike.
 
     Attributes:
-        vit: ``[sum(num_tiles), tokens, C]``, pixel-shuffled ViT features
-            *before* the (trainable) projector; tokens = g * g.
+        vit: ``[sum(num_tiles), tokens, C]``, ViT features *before* the (trainable) projector: of InternVL
+            pixel-shuffled, tokens = g * g; of Qwen-VL a tile is the cell of one token, and ``tokens`` are
+            the features of that cell from each of the ViT's layers that the language model is shown.
         num_tiles: I counts; image i owns the i-th run of ``vit``.
         grounding: The grounding encoder's FPN levels of ``[G, C, h, w]``, finest first, *before*
             the mask decoder's own ``conv_s0``/``conv_s1``; ``no_mem_embed`` is
             already added to the last.
         grounding_images: ``[G]`` long, the images that have them; None for all I.
+        grids: Rows and columns of each image's cells, where visual prompts are marked.
     """
 
     vit: Tensor
     num_tiles: list[int]
     grounding: tuple[Tensor, Tensor, Tensor]
     grounding_images: Tensor | None = None
+    grids: list[tuple[int, int]] | None = None
 
     def grounding_rows(self, image_index: Tensor) -> Tensor:
         """Rows ``[R]`` of ``grounding`` for images ``[R]``.
@@ -52,7 +55,7 @@ class RegionViews:
         features: Of the I images that the views show.
         image_index: ``[R]`` long, which of them each region is in.
         visual_prompts: ``[R, g, g]`` bool, the region's mask on the grid of image tokens; None for
-            a view that is only segmented.
+            a view that is only segmented. Grids of unlike sizes are filled up to the largest.
         masks: ``[R, h, w]`` bool, the ground truth at the size of the mask logits; None where a
             view is only described.
     """

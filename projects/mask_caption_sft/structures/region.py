@@ -15,11 +15,13 @@ class View:
         image_id: Names the pixels. Two views with the same ``image_id`` in one
             batch are the same image and are encoded once.
         pixel_values: ``[tiles, 3, S, S]`` uint8 RGB, tiles for the MLLM, which
-            normalises them itself; the thumbnail is the last (S = 448 for Sa2VA-4B).
+            normalises them itself; the thumbnail is the last (S = 448 for Sa2VA-4B). For a
+            model that takes images whole, the cells of the prompt grid, row by row (S = 28 or 32).
         g_pixel_values: ``[3, G, G]`` uint8 RGB in 0..255 for the grounding
             encoder, which normalises it itself (G = 1024).
         visual_prompts: ``[N, g, g]`` bool, each mask on the grid of image
-            tokens of one tile (g = 16); at least one cell each is set.
+            tokens of one tile (g = 16), or ``[N, rows, columns]`` on that of the whole image; at
+            least one cell each is set.
         masks: ``[N, H, W]`` bool, the ground truth. For training H = W = G / 4,
             the size of SAM 2's low-resolution logits; for validation the
             image's own size.

@@ -1,6 +1,7 @@
 """A small Sa2VA in the released layout: config, tokenizer, weights."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2TokenizerFast
 
+from ..checkpoints.key_map import is_ours
 from ..checkpoints.released import save_released
 from ..ops import prompts
 from ..sa2va.sa2va import Sa2VA
@@ -88,8 +90,12 @@ def tiny_config(vocab_size: int, sizes: dict[str, Any] | None = None) -> dict[st
     }
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of Qwen2's kind that knows the tiny world's words, with Sa2VA's tokens."""
+def tiny_tokenizer(also: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of Qwen2's kind that knows the tiny world's words, with Sa2VA's tokens.
+
+    Args:
+        also: Further special tokens, for one those of another backbone.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -135,6 +141,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
         '[SEG]',
     ]
     tokens += ['<p>', '</p>', '<vp>', '</vp>', '<|system|>', '<|user|>', '<|end|>', '<|assistant|>']
+    tokens += [token for token in also if token not in tokens]
     fast.add_tokens(
         [AddedToken(token, special=True, normalized=False) for token in tokens], special_tokens=True
     )
@@ -168,7 +175,7 @@ def new_sa2va(
 def xavier_init(model: Sa2VA) -> None:
     """Xavier for matrices, unit variance for token embeddings, small noise for position embeddings."""
     for name, parameter in model.named_parameters():
-        if 'lora_' in name:
+        if is_ours(name):
             continue
         is_token = name.endswith(('_token.weight', '_tokens.weight'))
         if parameter.dim() >= 2 and 'embed' not in name and not is_token:

@@ -15,9 +15,9 @@ MAX_ROWS = 6
 def sample_strip(sample: RegionSample, side: int = 224) -> Image.Image:
     """The first regions of a sample, one row each.
 
-    Columns: the ViT's thumbnail with the marked prompt cells; view 1 and view 2 as the grounding
-    encoder gets them, with the masks; below, the name and the text. Of more than six regions, the last row
-    says how many are left out.
+    Columns: the ViT's thumbnail (or the whole image) with the marked prompt cells; view 1 and view 2 as
+    the grounding encoder gets them, with the masks; below, the name and the text. Of more than six regions,
+    the last row says how many are left out.
 
     Args:
         sample: A sample from ``PackRegions``.
@@ -46,16 +46,26 @@ def sample_strip(sample: RegionSample, side: int = 224) -> Image.Image:
 
 
 def _thumbnail(view: View, row: int, side: int) -> Image.Image:
-    """The last tile, with a frame around every marked cell."""
-    picture = _image(view.pixel_values[-1]).resize((side, side))
+    """What the ViT sees of the whole image, with a frame around every marked cell."""
+    picture = _image(_whole(view)).resize((side, side))
     canvas = ImageDraw.Draw(picture)
     grid = view.visual_prompts[row]
-    cell = side / grid.shape[0]
+    height, width = (side / length for length in grid.shape)
     for y, x in grid.nonzero().tolist():
-        frame = [x * cell, y * cell, (x + 1) * cell - 1, (y + 1) * cell - 1]
+        frame = [x * width, y * height, (x + 1) * width - 1, (y + 1) * height - 1]
         canvas.rectangle(frame, outline=CASING, width=2)
         canvas.rectangle(frame, outline=TRUE)
     return picture
+
+
+def _whole(view: View) -> Tensor:
+    """``[3, H, W]``: the last tile; or all tiles, if each is a cell of the prompt grid."""
+    rows, columns = view.visual_prompts.shape[-2:]
+    tiles = view.pixel_values
+    if len(tiles) != rows * columns:
+        return tiles[-1]
+    side = tiles.shape[-1]
+    return tiles.view(rows, columns, 3, side, side).permute(2, 0, 3, 1, 4).reshape(3, rows * side, -1)
 
 
 def _grounding(view: View, row: int, side: int) -> Image.Image:
