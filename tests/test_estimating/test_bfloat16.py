@@ -1,31 +1,29 @@
 """Under bf16 a step does the same work as in float32, and frozen weights take half; and what fits, fits."""
 
-from unittest.mock import patch
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from projects.mask_caption_sft.benchmarking import sizes
-from projects.mask_caption_sft.benchmarking.sizes import random_model
 from projects.mask_caption_sft.estimating.estimate import Estimate
 from projects.mask_caption_sft.estimating.fake_loop import drop_values
+from projects.mask_caption_sft.estimating.layers import Layers
 from projects.mask_caption_sft.estimating.step_count import StepCount, count_step
 from projects.mask_caption_sft.estimating.weights import count_weights
 from tests.miniature import bfloat16_base
-from tests.test_estimating.test_step_count import LAYERS, SHORT, batch_for, two_layers
+from tests.test_estimating.test_step_count import LAYERS, batch_for, model_of_few
 
 
 def counted(dtype: torch.dtype) -> tuple[StepCount, dict[str, int]]:
     """A tiny step, and the bytes of its weights, with the frozen ones in a type."""
-    with torch.device('meta'), patch.object(sizes, 'size_config', two_layers):
-        model = random_model('tiny', dtype=dtype, **SHORT)
+    layers = Layers(LAYERS['tiny'], LAYERS['tiny'])
+    model = model_of_few('tiny', layers, dtype=dtype)
     mode = drop_values(model)
     given = batch_for(model, num_images=2, num_tiles=[2, 1])
     given.pixel_values = mode.from_tensor(given.pixel_values)
     given.g_pixel_values = mode.from_tensor(given.g_pixel_values)
     autocast = None if dtype == torch.float32 else dtype
-    count = count_step(model.train(), given, LAYERS['tiny'], autocast, with_signals=True)
+    count = count_step(model.train(), given, layers, autocast, with_signals=True)
     return count, count_weights(model, LAYERS['tiny'], num_gpus=2)
 
 

@@ -20,8 +20,8 @@ LAYERS = {'tiny': 4, 'small': 6}
 SHORT = dict(num_captions=3, max_caption_len=8)
 
 
-def counted(size: str, with_signals: bool, share: float = 1.0, **batch) -> StepCount:
-    layers = Layers(LAYERS[size], num_recomputed(share, LAYERS[size]))
+def model_of_few(size: str, layers: Layers, **settings) -> MaskCaptionSFT:
+    """Without values, with the layers that stand for all."""
 
     def few_layers(size: str, vocab_size: int) -> dict:
         config = size_config(size, vocab_size)
@@ -30,7 +30,12 @@ def counted(size: str, with_signals: bool, share: float = 1.0, **batch) -> StepC
         return config
 
     with torch.device('meta'), patch.object(sizes, 'size_config', few_layers):
-        model = random_model(size, **SHORT, activation_checkpointing=layers.share_of_built)
+        return random_model(size, **SHORT, activation_checkpointing=layers.share_of_built, **settings)
+
+
+def counted(size: str, with_signals: bool, share: float = 1.0, **batch) -> StepCount:
+    layers = Layers(LAYERS[size], num_recomputed(share, LAYERS[size]))
+    model = model_of_few(size, layers)
     mode = drop_values(model)
     given = batch_for(model, **batch)
     given.pixel_values = mode.from_tensor(given.pixel_values)
