@@ -1,6 +1,5 @@
 """Under bf16 a step does the same work as in float32, and frozen weights take half; and what fits, fits."""
 
-
 import pytest
 import torch
 from mmengine.config import Config
