@@ -24,7 +24,7 @@ from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.loop.caption_weights import AdvantageWeights
 from projects.mask_caption_sft.loop.mask_caption_sft import MaskCaptionSFT
 from projects.mask_caption_sft.loop.objectives import WeightedCaptions
-from projects.mask_caption_sft.structures import RegionBatch, RegionSample, View
+from projects.mask_caption_sft.structures import Piece, RegionBatch, RegionSample, View
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from tests.miniature import LORA, SIZES
 from tests.noted_memory import Noted
@@ -223,7 +223,7 @@ def test_the_unit_is_the_layers_work_on_one_prompt():
     """Two per weight and token, and two products of every token with every other in each head."""
     model = model_of()
     layers, length = model.student.mllm.model.language_model.layers, 20
-    prompt = torch.zeros(length, 32)
+    prompt = Piece(torch.zeros(length, 32))
     matrices = sum(p.numel() for p in layers.parameters() if p.dim() == 2)
     width = 32  # of all heads together
     expected = 2 * length * matrices + len(layers) * 2 * 2 * length * length * width

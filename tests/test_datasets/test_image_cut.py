@@ -1,10 +1,12 @@
 """Images of any size as cells, compared with transformers' own resizing; tiles stay what they were."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+from transformers import Qwen2VLImageProcessor
 
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.image_cut import MAX_PIXELS, MIN_PIXELS, Cells, Tiles, image_cut
@@ -13,6 +15,9 @@ from projects.mask_caption_sft.datasets.resampling import pillow_resizer
 from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.structures import RegionSample, View
 from projects.mask_caption_sft.visualization.sample_sheet import _whole
+
+#: In the module of the processor, which is another one in transformers 5.
+smart_resize = sys.modules[Qwen2VLImageProcessor.__module__].smart_resize
 
 
 @pytest.mark.parametrize('side', [28, 32])
@@ -35,7 +40,7 @@ def test_cells_are_the_image_row_by_row():
     cells = cut.pixels(pillow_resizer(image), image.size)
     assert cells.dtype == torch.uint8
     assert cells.shape == (6, 3, 8, 8)
-    pixels = torch.from_numpy(np.asarray(image)).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     assert torch.equal(cells[4], pixels[:, 8:16, 8:16])
     view = View('', cells, pixels, torch.zeros(1, 2, 3, dtype=torch.bool), torch.zeros(1, 4, 4))
     assert torch.equal(_whole(view), pixels)
