@@ -15,8 +15,6 @@ ratio of times is the median of the pairs' ratios. Before that each runs once to
 - Processor seconds are what this process computed, so that other work on the machine counts less.
 - In the plain step every layer of the language model runs again in the backward pass. In ours the share that
   --checkpointing says does: by default as few as keep it below 0.6 of the plain step's memory.
-- Our step writes captions with LoRA merged into copies of the weights (model.sa2va.merge_to_write) where that
-  loses nothing, in float32.
 - Memory is all weights that the step needs, and the most it holds beside them: on a GPU as CUDA's allocator
   measured it in the timed steps, on a CPU the bytes of tensors alive at one time in the counted step,
   without what single kernels need and without what the process's allocator has not given back.
@@ -78,8 +76,6 @@ def parse_args() -> argparse.Namespace:
     if args.checkpointing is None:
         args.checkpointing = LAYERS_AGAIN[args.size]
     args.dtype = args.dtype or ('float32' if args.device == 'cpu' else 'bfloat16')
-    if args.merge_to_write is None:
-        args.merge_to_write = args.dtype == 'float32'
     return args
 
 
