@@ -72,7 +72,7 @@ def ask(tmp_path, monkeypatch):
 
     def answer(model, features, prompt):
         found = ANSWER(model, features, prompt, max_new_tokens=24)
-        seen.append((text_of(model, prompt), found.token_ids.tolist(), model))
+        seen.append((text_of(model, prompt.embeds), found.token_ids.tolist(), model))
         return found
 
     def run(checkpoint: Path, *args: str):
