@@ -173,7 +173,9 @@ def test_every_word_of_an_image_is_asked_behind_one_reading_of_it(model, sample,
     encoded = []
     for name in ('encode_tiles', 'encode_grounding'):
         method = getattr(model, name)
-        monkeypatch.setattr(model, name, lambda pixels, m=method: encoded.append(len(pixels)) or m(pixels))
+        monkeypatch.setattr(
+            model, name, lambda pixels, *rest, m=method: encoded.append(len(pixels)) or m(pixels, *rest)
+        )
     monkeypatch.setattr(probe, 'REGIONS_AT_ONCE', 4)
     asked, segment = [], model.segment
 

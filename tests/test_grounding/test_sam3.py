@@ -106,7 +106,7 @@ def test_the_whole_way_from_a_text(model, plain, pixels):
         answer = model.segment_answer()
         at = len(answer) - model.text.position_of_seg(answer.tolist())
         for row, prompt in enumerate(prompts):
-            state = model.states([torch.cat([prompt, model.embed_ids(answer)])])[0][-at]
+            state = model.states([torch.cat([prompt.embeds, model.embed_ids(answer)])])[0][-at]
             image = int(IMAGES[row])
             levels = plain.levels(pixels[image : image + 1])
             assert_near(found.mask_logits[row], plain.mask(levels, model.text_hidden_fcs(state)))
