@@ -1,5 +1,6 @@
 """Everything that differs between the grounding encoders that a Sa2VA can have."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -22,17 +23,21 @@ class GroundingKind(ABC):
         name: What it is called in messages.
         key: What ``config.json`` may call it, as ``"grounding_encoder"``.
         encoder_prefix: How the released tensors of its image encoder begin.
+        trunk: How those of the encoder's blocks do.
         renamed: ``(released, native)`` names of its tensors; see checkpoints/key_map.py.
         fused: Released tensors that are several native ones, or another shape of one.
         unused: Beginnings of released tensors that no image needs, with the same wildcards.
         empty_without_object: A mask whose object score is not positive counts as empty.
         config: Content of ``config.json``.
+        sizes: Those of the release, but for what the config states.
         where: Names the file in messages.
     """
 
     name: str
     key: str
     encoder_prefix: str
+    trunk: str
+    sizes: dict[str, Any]
     renamed: list[tuple[str, str]]
     fused: list[Fused] = []
     unused: list[str]
@@ -58,9 +63,14 @@ class GroundingKind(ABC):
         """Side of the masks that it draws."""
 
     @property
-    @abstractmethod
     def hidden_size(self) -> int:
-        """Width of a prompt's embedding."""
+        """Width of a prompt's embedding; 256 in every release."""
+        return self.sizes['hidden_size']
+
+    @property
+    @abstractmethod
+    def num_blocks(self) -> int:
+        """Of the encoder's trunk."""
 
     # ------------------------------------------------------------------ the native model
 
@@ -89,9 +99,24 @@ class GroundingKind(ABC):
             )
         self._check_size(shapes, where)
 
-    @abstractmethod
     def _check_size(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-        """Raise ``ValueError`` for an encoder of another size, see :meth:`check_weights`."""
+        """By the width and the number of blocks."""
+        patch_embedding = f'{self.trunk}patch_embed.proj.weight'
+        if patch_embedding not in shapes:
+            return
+        block = re.compile(re.escape(self.trunk) + r'blocks\.(\d+)\.')
+        blocks = {int(m[1]) for key in shapes if (m := block.match(key))}
+        found = shapes[patch_embedding][0], len(blocks)
+        expected = self.sizes['embed_dim'], self.num_blocks
+        if found != expected:
+            raise ValueError(
+                f'{where}: its grounding encoder is {self._difference(found, expected)}. Use a '
+                'checkpoint whose grounding_encoder is that one.'
+            )
+
+    @abstractmethod
+    def _difference(self, found: tuple[int, int], expected: tuple[int, int]) -> str:
+        """What an encoder of another width and number of blocks is, and what is expected."""
 
     def is_in(self, names: Collection[str]) -> bool:
         """Whether a checkpoint's tensors, by their names, have this encoder."""

@@ -1,7 +1,5 @@
 """SAM 2, with the sizes of a released ``config.json``."""
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from transformers import (
@@ -31,8 +29,6 @@ HIERA_LARGE: dict[str, Any] = {
 }
 
 _TRUNK = RELEASED + 'image_encoder.trunk.'
-_PATCH_EMBEDDING = _TRUNK + 'patch_embed.proj.weight'
-_BLOCK = re.compile(re.escape(_TRUNK) + r'blocks\.(\d+)\.')
 
 
 class Sam2(GroundingKind):
@@ -44,6 +40,7 @@ class Sam2(GroundingKind):
 
     name = 'SAM 2'
     key = 'sam2'
+    trunk = _TRUNK
     encoder_prefix = RELEASED + 'image_encoder.'
     renamed = [
         *PROMPTED,
@@ -92,22 +89,12 @@ class Sam2(GroundingKind):
         return self.image_size // 4
 
     @property
-    def hidden_size(self) -> int:
-        """256 in every release."""
-        return self.sizes['hidden_size']
+    def num_blocks(self) -> int:
+        """Of all four stages."""
+        return sum(self.sizes['stages'])
 
-    def _check_size(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-        """By the width and the number of blocks."""
-        if _PATCH_EMBEDDING not in shapes:
-            return
-        blocks = {int(m[1]) for key in shapes if (m := _BLOCK.match(key))}
-        found = shapes[_PATCH_EMBEDDING][0], len(blocks)
-        expected = self.sizes['embed_dim'], sum(self.sizes['stages'])
-        if found != expected:
-            raise ValueError(
-                f'{where}: its grounding encoder is {_named(found)}; expected is {_named(expected)}, which '
-                'every released Sa2VA has. Use a checkpoint whose grounding_encoder is that one.'
-            )
+    def _difference(self, found: tuple[int, int], expected: tuple[int, int]) -> str:
+        return f'{_named(found)}; expected is {_named(expected)}, which every released Sa2VA has'
 
     def build(self) -> Sam2Model:
         """``Sam2Model``."""

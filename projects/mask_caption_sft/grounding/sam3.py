@@ -3,8 +3,7 @@
 Source: upstream Sa2VA ``hf/models_qwen3vl_sam3/sam3.py`` and the SAM 3 package that it brings along.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +34,6 @@ _VISION = RELEASED + 'backbone.vision_backbone.'
 _TRUNK, _NATIVE_TRUNK = _VISION + 'trunk.', NATIVE + 'vision_encoder.backbone.'
 _NECK, _NATIVE_NECK = _VISION + 'sam2_convs.', NATIVE + 'vision_encoder.neck.fpn_layers.'
 _BLOCK, _NATIVE_BLOCK = _TRUNK + 'blocks.{n}.', _NATIVE_TRUNK + 'layers.{n}.'
-_PATCH_EMBEDDING = _TRUNK + 'patch_embed.proj.weight'
-_NUMBERED_BLOCK = re.compile(re.escape(_TRUNK) + r'blocks\.(\d+)\.')
 #: How the levels of the neck compare with the grid of patches; the mask decoder takes these three.
 _LEVELS = [4.0, 2.0, 1.0]
 #: transformers 4 has none of the classes that are read from it here.
@@ -75,6 +72,7 @@ class Sam3(GroundingKind):
 
     name = 'SAM 3'
     key = 'sam3'
+    trunk = _TRUNK
     encoder_prefix = RELEASED + 'backbone.'
     empty_without_object = True
     renamed = [
@@ -148,23 +146,15 @@ class Sam3(GroundingKind):
         return 4 * self.grid_size
 
     @property
-    def hidden_size(self) -> int:
-        """256 in the release."""
-        return self.sizes['hidden_size']
+    def num_blocks(self) -> int:
+        """32 in the release."""
+        return self.sizes['depth']
 
-    def _check_size(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-        """By the width and the number of blocks."""
-        if _PATCH_EMBEDDING not in shapes:
-            return
-        blocks = {int(m[1]) for key in shapes if (m := _NUMBERED_BLOCK.match(key))}
-        found = shapes[_PATCH_EMBEDDING][0], len(blocks)
-        expected = self.sizes['embed_dim'], self.sizes['depth']
-        if found != expected:
-            raise ValueError(
-                f'{where}: its grounding encoder is a SAM 3 of width {found[0]} with {found[1]} blocks; '
-                f'expected are width {expected[0]} and {expected[1]} blocks, as SAM 3 is released. Use a '
-                'checkpoint whose grounding_encoder is that one.'
-            )
+    def _difference(self, found: tuple[int, int], expected: tuple[int, int]) -> str:
+        return (
+            f'a SAM 3 of width {found[0]} with {found[1]} blocks; expected are width {expected[0]} and '
+            f'{expected[1]} blocks, as SAM 3 is released'
+        )
 
     def build(self) -> Any:
         """``Sam3TrackerModel``, which transformers 5 has."""
