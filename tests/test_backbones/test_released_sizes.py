@@ -7,6 +7,7 @@ import pytest
 
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.sa2va.released_sizes import NAMES, released_config, stand_in_name
+from tests.sam3_base import HAS_SAM3, WHY_NOT
 
 #: Parameters in billions of InternVL2.5-1B, -4B, -8B, -26B, InternVL3-2B, -8B, -14B, Qwen2.5-VL-3B, -7B and
 #: Qwen3-VL-2B, -4B, by their model cards.
@@ -14,16 +15,21 @@ PUBLISHED = {
     'Sa2VA-1B': 0.94, 'Sa2VA-4B': 3.71, 'Sa2VA-8B': 8.08, 'Sa2VA-26B': 25.51,
     'Sa2VA-InternVL3-2B': 2.09, 'Sa2VA-InternVL3-8B': 7.94, 'Sa2VA-InternVL3-14B': 15.12,
     'Sa2VA-Qwen2_5-VL-3B': 3.75, 'Sa2VA-Qwen2_5-VL-7B': 8.29, 'Sa2VA-Qwen3-VL-2B': 2.13,
-    'Sa2VA-Qwen3-VL-4B': 4.44,
+    'Sa2VA-Qwen3-VL-4B': 4.44, 'Sa2VA-Qwen3-VL-4B-SAM3': 4.44,
 }  # fmt: skip
 #: Their embeddings are the output matrix, which Sa2VA's are not.
-TIED = ('Sa2VA-Qwen2_5-VL-3B', 'Sa2VA-Qwen3-VL-2B', 'Sa2VA-Qwen3-VL-4B')
+TIED = ('Sa2VA-Qwen2_5-VL-3B', 'Sa2VA-Qwen3-VL-2B', 'Sa2VA-Qwen3-VL-4B', 'Sa2VA-Qwen3-VL-4B-SAM3')
 #: Of a layer; InternLM2's are those of Llama.
 LORA_PER_LAYER = 2 * 7
 
 
+NEEDS_SAM3 = pytest.mark.skipif(not HAS_SAM3, reason=WHY_NOT)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=NEEDS_SAM3 if 'SAM3' in name else ()) for name in NAMES]
+)
 def test_the_backbone_has_the_published_number_of_parameters(name):
     model = build_on_meta(released_config(name), lora=dict(r=8, lora_alpha=16))
     count = sum(p.numel() for n, p in model.mllm.named_parameters() if 'lora_' not in n)

@@ -20,7 +20,8 @@ def test_every_released_checkpoint_has_a_config(table):
 
 def test_the_plain_config_is_named(table):
     assert '`configs/mask_caption_sft_4b.py`' in table
-    assert '| Sa2VA-26B | InternVL on InternLM2 | InternViT, 45 layers x 3200 | `internlm2_chat` |' in table
+    assert '| Sa2VA-26B | InternVL on InternLM2 | InternViT, 45 layers x 3200 | SAM 2 |' in table
+    assert 'layers x 1024 | SAM 3 | `qwen_chat` | `configs/mask_caption_sft_qwen3_vl_4b_sam3.py` |' in table
 
 
 def test_the_docs_have_this_table(table):

@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..backbones import backbone_of
+from ..grounding import grounding_kind_of
 from ..sa2va.released_sizes import NAMES, released_config
 
 
@@ -19,7 +20,7 @@ def support_table(folder: str | Path = 'configs') -> str:
         if base is not None and Path(base).name in NAMES:
             plain.setdefault(Path(base).name, path)
     rows = [_row(name, plain[name]) for name in NAMES if name in plain]
-    head = '| checkpoint | backbone | vision encoder | prompt | config |\n|---|---|---|---|---|'
+    head = '| checkpoint | backbone | vision encoder | masks | prompt | config |\n|---|---|---|---|---|---|'
     return '\n'.join([head, *rows])
 
 
@@ -32,6 +33,7 @@ def _row(name: str, path: Path) -> str:
         name,
         backbone_of(config).family,
         f'{encoder}, {layers} layers x {vision["hidden_size"]}',
+        grounding_kind_of(config).name,
         f'`{config["template"]}`',
         f'`{path.as_posix()}`',
     ]

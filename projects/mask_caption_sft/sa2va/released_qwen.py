@@ -1,7 +1,8 @@
 """What the released Qwen-VL checkpoints' ``config.json`` say, as far as it decides shapes and prompts.
 
 Source: the configs of Qwen2.5-VL and Qwen3-VL that upstream trains from, with what its conversion changes:
-the vocabulary is the tokenizer's with Sa2VA's five tokens, and the output matrix is a matrix of its own.
+the vocabulary is the tokenizer's with Sa2VA's five tokens, and the output matrix is a matrix of its own. The
+one with SAM 3 does not say so: ``read_config`` adds ``grounding_encoder`` from the names of its tensors.
 """
 
 from typing import Any
@@ -51,4 +52,5 @@ RELEASED_QWEN: dict[str, dict[str, Any]] = {
     'Sa2VA-Qwen2_5-VL-7B': _qwen2_5(3584, 18944, 28, 28, 4),
     'Sa2VA-Qwen3-VL-2B': _qwen3(2048, 6144, 28, 16),
     'Sa2VA-Qwen3-VL-4B': _qwen3(2560, 9728, 36, 32),
+    'Sa2VA-Qwen3-VL-4B-SAM3': _qwen3(2560, 9728, 36, 32) | dict(grounding_encoder='sam3'),
 }

@@ -3,8 +3,8 @@
 For what is counted or planned where a checkpoint itself is not at hand; one that is there speaks for itself.
 
 Source: ``config.json`` of Sa2VA-4B; sizes of the others from the language models that their names stand for
-(Qwen2.5, InternLM2.5) and of InternViT-300M and -6B; those on Qwen-VL are in ``released_qwen.py``. All have
-SAM 2's hiera-large.
+(Qwen2.5, InternLM2.5) and of InternViT-300M and -6B; those on Qwen-VL are in ``released_qwen.py``. All
+but the one named after SAM 3 have SAM 2's hiera-large.
 """
 
 import json
