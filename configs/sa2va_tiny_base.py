@@ -1,7 +1,7 @@
 """Trains a small Sa2VA of the tiny world from scratch, on scenes drawn as it goes, to hear every word.
 
     python tools/train.py configs/sa2va_tiny_base.py
-    python tools/write_tiny_base.py work_dirs/sa2va_tiny_base/iter_6200.pth OUT
+    python tools/write_tiny_base.py configs/sa2va_tiny_base.py work_dirs/sa2va_tiny_base/iter_6200.pth OUT
 
 After phase 1, SAM 2's features name the right size, color, shape and place of 0.95, 1.00, 0.97 and 0.97 of
 the regions; 400 iterations later masks from codes have an IoU of about 0.7, on the decoder's grid, and after

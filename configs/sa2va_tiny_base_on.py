@@ -1,7 +1,8 @@
 """Goes on from the trained tiny base, which keeps its sight; how it speaks and what it hears changes.
 
     python tools/train.py configs/sa2va_tiny_base_on.py
-    python tools/write_tiny_base.py work_dirs/sa2va_tiny_base_on/iter_1200.pth OUT
+    python tools/write_tiny_base.py configs/sa2va_tiny_base_on.py \
+        work_dirs/sa2va_tiny_base_on/iter_1200.pth OUT
 
 How the shipped base was made: projects/mask_caption_sft/tiny_world/base/README.md.
 """

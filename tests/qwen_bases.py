@@ -5,16 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast
 
-from projects.mask_caption_sft.ops import prompts
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
-from projects.mask_caption_sft.tiny_world.base_model import (
-    tiny_config,
-    tiny_tokenizer,
-    write_base,
-    xavier_init,
-)
+from projects.mask_caption_sft.tiny_world.base_model import tiny_config, write_base, xavier_init
+from projects.mask_caption_sft.tiny_world.qwen_base import qwen_tokenizer
 from tests.miniature import SIZES
 
 #: Side of a cell in pixels: two patches of four.
@@ -49,11 +43,6 @@ QWEN: dict[str, dict[str, Any]] = {
         ),
     ),
 }  # fmt: skip
-
-
-def qwen_tokenizer() -> PreTrainedTokenizerFast:
-    """The tiny world's, with Qwen-VL's marks of an image."""
-    return tiny_tokenizer(also=(prompts.VISION_START, prompts.IMAGE_PAD, prompts.VISION_END))
 
 
 def qwen_config(family: str, vocab_size: int = 600) -> dict[str, Any]:

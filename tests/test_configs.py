@@ -18,7 +18,9 @@ from projects.mask_caption_sft.tiny_world.world import write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))
 #: Configs that make a base.
-BASES = ('sa2va_tiny_base', 'sa2va_tiny_base_on')
+BASES = ('sa2va_tiny_base', 'sa2va_tiny_base_on', 'sa2va_tiny_qwen3_vl_base')
+#: Configs whose base starts from random weights.
+FROM_SCRATCH = ('sa2va_tiny_base', 'sa2va_tiny_qwen3_vl_base')
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -67,7 +69,7 @@ def test_the_4b_config_has_the_values_of_the_method():
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_a_config_that_names_a_base_states_nothing_that_follows_from_it(path):
     config = Config.fromfile(path)
-    assert ('base' in config.model.sa2va) == (path.stem != 'sa2va_tiny_base')
+    assert ('base' in config.model.sa2va) == (path.stem not in FROM_SCRATCH)
     loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if name in config]
     found = [node for loader in loaders for _, node in packers(config[loader], loader)]
     assert found

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,21 @@ from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.transforms import PackRegions
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
-from projects.mask_caption_sft.structures import RegionBatch
+from projects.mask_caption_sft.structures import ImageFeatures, RegionBatch
 from projects.mask_caption_sft.tiny_world.base_model import new_sa2va
 from projects.mask_caption_sft.tiny_world.base_training import DrawnScenes, Sa2VABaseTraining
 from projects.mask_caption_sft.tiny_world.base_training.captions import CaptionStyle
 from projects.mask_caption_sft.tiny_world.base_training.queries import draw_queries, shortened, telling
 from projects.mask_caption_sft.tiny_world.base_training.trainer import forget_words, pick_loss
-from projects.mask_caption_sft.tiny_world.base_training.word_maps import VOCABULARY, true_words
+from projects.mask_caption_sft.tiny_world.base_training.word_maps import (
+    VOCABULARY,
+    WordMaps,
+    token_features,
+    true_words,
+)
+from projects.mask_caption_sft.tiny_world.qwen_base import new_qwen3_vl
 from projects.mask_caption_sft.tiny_world.scene import SHAPES
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
 from tests.miniature import SIZES
 from tests.workplace import ROOT
 
@@ -30,14 +38,16 @@ PARTS = (
 )  # fmt: skip
 
 
-def drawn(number: int = 2, seed: int = 0) -> RegionBatch:
-    sizes = new_sa2va(0, SIZES).sizes
+def drawn(number: int = 2, seed: int = 0, model: Sa2VA | None = None) -> RegionBatch:
+    sizes = (model or new_sa2va(0, SIZES)).sizes
     packing = dict(
         type=PackRegions,
         image_size=sizes.image_size,
         grid_size=sizes.grid_size,
         grounding_size=sizes.grounding_size,
+        image_cut=sizes.image_cut,
         max_tiles=1,
+        min_pixels=32 * 32,
         mask_sampling='nearest-exact',
     )
     scenes = DrawnScenes(number, seed, [packing])
@@ -48,13 +58,13 @@ def trainer(*phases: dict, **kwargs) -> Sa2VABaseTraining:
     return Sa2VABaseTraining(new_sa2va(0, SIZES, train_all=True), phases, **kwargs).train()
 
 
-def learning(model: Sa2VABaseTraining, batch: RegionBatch) -> set[str]:
+def learning(model: Sa2VABaseTraining, batch: RegionBatch, parts: tuple[str, ...] = PARTS) -> set[str]:
     """The parts that get a gradient."""
     model.zero_grad()
     total, _ = model.parse_losses(model.loss(batch))
     total.backward()
     with_gradient = [n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()]
-    return {part for part in PARTS if any(part in name for name in with_gradient)}
+    return {part for part in parts if any(part in name for name in with_gradient)}
 
 
 def test_each_phase_teaches_its_parts():
@@ -74,6 +84,49 @@ def test_each_phase_teaches_its_parts():
     together = {'language_model', 'text_hidden_fcs', 'mask_decoder', 'multi_modal_projector'}
     assert learning(model, batch) == together
     assert learning(model, batch) == together  # the last phase goes on
+
+
+def test_each_phase_teaches_the_same_parts_of_qwen3_vl():
+    student = new_qwen3_vl(0, train_all=True)
+    parts = (
+        'visual.blocks',
+        'visual.merger',
+        'deepstack_merger_list',
+        'language_model',
+        'mask_decoder',
+        'text_hidden',
+    )
+    phases = [
+        dict(iters=1, see=('vit',)),
+        dict(iters=1, prompt='codes'),
+        dict(iters=1, prompt='text', code_weight=1.0),
+        dict(iters=1, prompt='image', caption=True),
+    ]
+    model, batch = Sa2VABaseTraining(student, phases, caption_ratio=1.0).train(), drawn(model=student)
+    assert {'see': learning(model, batch, parts), 'codes': learning(model, batch, parts)} == {
+        'see': {'visual.blocks'}, 'codes': {'mask_decoder'},
+    }  # fmt: skip
+    assert learning(model, batch, parts) == {'language_model', 'text_hidden', 'mask_decoder'}
+    assert learning(model, batch, parts) == {*parts} - {'visual.blocks'}
+
+
+def test_words_are_read_off_the_marked_cells_of_images_of_unlike_sizes():
+    """Of two images of 1 x 2 and 2 x 1 cells, prompts are filled up to 2 x 2."""
+    vit = torch.arange(16.0).view(4, 2, 2)  # four cells, of two layers
+    features = ImageFeatures(vit, [2, 2], (vit, vit, vit), grids=[(1, 2), (2, 1)])
+    assert token_features(features, 1).tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    prompts = torch.tensor([[[1, 1], [0, 0]], [[0, 0], [1, 0]]]).bool()
+    maps = WordMaps(grounding_width=4, token_width=4)
+    maps.cells = torch.nn.Identity()
+    batch = SimpleNamespace(image_index1=torch.tensor([0, 1]), visual_prompts=prompts)
+    assert maps._vit(features, batch).tolist() == [[2, 3, 4, 5], [12, 13, 14, 15]]
+
+
+def test_the_base_on_qwen3_vl_starts_with_the_sam_2_of_the_other_one():
+    own = dict(new_qwen3_vl(0, TRAINED_BASE).grounding_encoder.named_parameters())
+    other = dict(Sa2VA(TRAINED_BASE).grounding_encoder.named_parameters())
+    assert own.keys() == other.keys()
+    assert all(torch.equal(own[name], value) for name, value in other.items())
 
 
 def test_a_resumed_training_is_in_the_same_phase():
@@ -209,10 +262,12 @@ def test_regions_that_nobody_asks_for_compete_and_those_of_other_images_do_not()
     assert found.item() == pytest.approx(-math.log(math.e**2 / (math.e**2 + 1)))
 
 
-def test_what_is_written_is_the_student_alone(tmp_path):
-    model = build(Config.fromfile(str(ROOT / 'configs' / 'sa2va_tiny_base.py')).model)
+@pytest.mark.parametrize('name', ['sa2va_tiny_base', 'sa2va_tiny_qwen3_vl_base'])
+def test_what_is_written_is_the_student_alone(tmp_path, name):
+    config = str(ROOT / 'configs' / f'{name}.py')
+    model = build(Config.fromfile(config).model)
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'iter_1.pth')
-    command = ['tools/write_tiny_base.py', str(tmp_path / 'iter_1.pth'), str(tmp_path / 'base')]
+    command = ['tools/write_tiny_base.py', config, str(tmp_path / 'iter_1.pth'), str(tmp_path / 'base')]
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, timeout=900)
     written = dict(Sa2VA(tmp_path / 'base').named_parameters())
     own = dict(model.student.named_parameters())

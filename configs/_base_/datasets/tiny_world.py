@@ -10,11 +10,13 @@ with read_base():
     from .mask_caption_mix import *
     from .mask_caption_val import *
 
-tiny_val_packing = dict(type=PackRegions, max_tiles=1, full_masks=True)
+# One tile, or the cells of an image as large as it is.
+tiny_cut = dict(max_tiles=1, min_pixels=32 * 32)
+tiny_val_packing = dict(type=PackRegions, **tiny_cut, full_masks=True)
 tiny_pipeline = [
     dict(type=ChooseRegions, max_regions=4),
     dict(type=SecondView, color_ratio=0.1),
-    dict(type=PackRegions, max_tiles=1, mask_sampling='nearest-exact'),
+    dict(type=PackRegions, **tiny_cut, mask_sampling='nearest-exact'),
 ]
 
 train_dataloader.update(batch_size=6, num_workers=1, pin_memory=False)

@@ -43,7 +43,8 @@ _DTYPE = Kind(
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(
         (
-            'force_image_size', 'max_dynamic_patch', 'min_dynamic_patch', 'image_size', 'patch_size',
+            'force_image_size', 'max_dynamic_patch', 'min_dynamic_patch', 'min_pixels', 'max_pixels',
+            'image_size', 'patch_size',
             'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads',
             'num_key_value_heads', 'vocab_size', 'max_position_embeddings',
             'original_max_position_embeddings',

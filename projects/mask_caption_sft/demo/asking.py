@@ -21,12 +21,13 @@ MAX_CAPTION_LEN = 128
 
 
 def cut_for(model: Sa2VA, max_tiles: int | None = None) -> ImageCut:
-    """How the model's images are cut; by default into as many tiles as it was trained for."""
+    """How the model's images are cut; by default into as many tiles, or pixels, as it was trained for."""
+    stated = model.config
     if max_tiles is None:
-        max_tiles = model.config.get('max_dynamic_patch', PackRegions.MAX_TILES)
-    return image_cut(
-        model.sizes.image_cut, model.sizes.image_size, model.sizes.grid_size, max_tiles=max_tiles
-    )
+        max_tiles = stated.get('max_dynamic_patch', PackRegions.MAX_TILES)
+    limits = dict(min_pixels=stated.get('min_pixels'), max_pixels=stated.get('max_pixels'))
+    sizes = model.sizes
+    return image_cut(sizes.image_cut, sizes.image_size, sizes.grid_size, max_tiles=max_tiles, **limits)
 
 
 def encode(model: Sa2VA, image: Image.Image, max_tiles: int | None = None) -> ImageFeatures:

@@ -1,7 +1,7 @@
 """Four phases: see, listen to codes, read, and all together."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from ..expressions import attributes
 from ..scene import KIND_OF, KINDS
 from .captions import CaptionStyle
 from .queries import Queries, draw_queries
-from .word_maps import NUMBER_OF, VOCABULARY, WordMaps
+from .word_maps import NUMBER_OF, VOCABULARY, WordMaps, token_features
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Sa2VABaseTraining(BaseModel):
         self.unheard = set(unheard)
         forget_words(self.student, sorted(self.unheard))
         width = self.student.text_hidden_fcs[2].out_features
-        self.word_maps = WordMaps(width, self.student.projector.layer_norm.normalized_shape[0])
+        self.word_maps = WordMaps(width, _token_width(self.student))
         self.codes = nn.Embedding(len(VOCABULARY), width)
         nn.init.normal_(self.codes.weight, std=code_scale)
         self.register_buffer('_num_iters', torch.zeros((), dtype=torch.long))
@@ -137,10 +137,10 @@ class Sa2VABaseTraining(BaseModel):
 
     def _look(self, phase: Phase, batch: RegionBatch) -> ImageFeatures:
         with torch.set_grad_enabled('vit' in phase.see):
-            vit = self.student.encode_tiles(batch.pixel_values)
+            vit = self.student.encode_tiles(batch.pixel_values, batch.grids)
         with torch.set_grad_enabled('grounding' in phase.see):
             grounding = self.student.encode_grounding(batch.g_pixel_values)
-        return ImageFeatures(vit, batch.num_tiles, grounding)
+        return ImageFeatures(vit, batch.num_tiles, grounding, grids=batch.grids)
 
     # ------------------------------------------------------------------ listening
 
@@ -229,10 +229,18 @@ def forget_words(model: Sa2VA, words: Sequence[str]) -> None:
         weight[ids[0]] = torch.randn_like(weight[ids[0]]) * weight.std()
 
 
+@torch.no_grad()
+def _token_width(model: Sa2VA) -> int:
+    """Features of an image token before the projector: those of one black tile, or cell."""
+    side, grid = model.sizes.image_size, (model.sizes.grid_size,) * 2
+    vit = model.encode_tiles(torch.zeros(1, 3, side, side), [grid])
+    return token_features(ImageFeatures(vit, [1], (vit, vit, vit), grids=[grid]), 0).shape[-1]
+
+
 def detached(features: ImageFeatures) -> ImageFeatures:
     """The same values, through which no gradient passes."""
     fine, middle, coarse = (level.detach() for level in features.grounding)
-    return ImageFeatures(features.vit.detach(), features.num_tiles, (fine, middle, coarse))
+    return replace(features, vit=features.vit.detach(), grounding=(fine, middle, coarse))
 
 
 def pick_loss(mask_logits: Tensor, masks: Tensor, rows: Tensor, image_index: Tensor) -> Tensor:

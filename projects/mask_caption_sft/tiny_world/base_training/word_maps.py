@@ -28,16 +28,16 @@ class WordMaps(nn.Module):
 
     Args:
         grounding_width: Channels of SAM 2's FPN levels.
-        vit_width: Channels of an image token before the projector.
+        token_width: Features of an image token before the projector, see :func:`token_features`.
     """
 
-    def __init__(self, grounding_width: int, vit_width: int) -> None:
+    def __init__(self, grounding_width: int, token_width: int) -> None:
         super().__init__()
         number = len(VOCABULARY)
         self.levels = nn.ModuleList(nn.Conv2d(grounding_width, 64, 1) for _ in range(3))
         self.words = nn.Sequential(nn.GELU(), nn.Conv2d(64, number + 1, 1))
         self.coarse_words = nn.Conv2d(grounding_width, number, 1)
-        self.cells = nn.Sequential(nn.Linear(vit_width, 128), nn.GELU(), nn.Linear(128, number))
+        self.cells = nn.Sequential(nn.Linear(token_width, 128), nn.GELU(), nn.Linear(128, number))
 
     def forward(
         self, features: ImageFeatures, batch: RegionBatch, masks: Tensor, see: Sequence[str]
@@ -45,7 +45,7 @@ class WordMaps(nn.Module):
         """Losses of the encoders that learn, and how often they have the word of each kind right.
 
         Args:
-            features: Of the batch's images, one tile each.
+            features: Of the batch's images: one tile each, or cells.
             batch: R regions whose expressions say all that is true of them.
             masks: ``[R, h, w]`` bool, in their first views, at the size of the finest level.
             see: ``'grounding'``, ``'vit'``, both, or none.
@@ -87,9 +87,20 @@ class WordMaps(nn.Module):
 
     def _vit(self, features: ImageFeatures, batch: RegionBatch) -> Tensor:
         """``[R, W]``: from the mean of the image tokens that the visual prompt marks."""
-        cells = batch.visual_prompts.flatten(1)[..., None].to(features.vit.dtype)
-        tokens = features.vit[batch.image_index1]
-        return self.cells((tokens * cells).sum(1) / cells.sum(1))
+        assert features.grids is not None
+        means = []
+        for image, prompt in zip(batch.image_index1.tolist(), batch.visual_prompts):
+            rows, columns = features.grids[image]
+            marked = prompt[:rows, :columns].flatten()
+            means.append(token_features(features, image)[marked].mean(0))
+        return self.cells(torch.stack(means))
+
+
+def token_features(features: ImageFeatures, image: int) -> Tensor:
+    """``[tokens, F]``: all that the language model will be shown of each token of an image, tile or cells."""
+    assert features.grids is not None
+    rows, columns = features.grids[image]
+    return features.vit.split(features.num_tiles)[image].reshape(rows * columns, -1)
 
 
 def _normalized(level: Tensor) -> Tensor:
