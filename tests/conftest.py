@@ -3,6 +3,7 @@
 import gc
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ def _same_random_numbers():
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_signal_handlers():
+    """After a training that a test broke off, too."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,7 @@
 """A function that worker processes get once, not with every task."""
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,9 +10,14 @@ _function: Callable[[Any], Any] | None = None
 
 
 def set_task(function: Callable[[Any], Any]) -> None:
-    """Initializer of a ``multiprocessing.Pool``: sets what :func:`call_task` calls."""
+    """Initializer of a ``multiprocessing.Pool``: sets what :func:`call_task` calls.
+
+    A pool ends its workers by SIGTERM, and waits for them. One that inherits a training's handler would
+    only take note of it.
+    """
     global _function
     _function = function
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def call_task(task: Any) -> Any:

@@ -2,6 +2,10 @@
 
 import json
 import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +43,21 @@ def test_workers_are_at_most_so_many_results_ahead(monkeypatch):
 
 def test_results_of_real_processes_come_in_order():
     assert list(in_order(abs, range(-9, 0), 2, ahead=3)) == list(range(9, 0, -1))
+
+
+def sleep_unless_first(path: str) -> None:
+    if not path.endswith('first'):
+        time.sleep(20)
+        Path(path).touch()
+        os._exit(1)  # the pool waits for it
+
+
+def test_workers_end_when_no_more_results_are_taken_though_they_inherit_a_handler(tmp_path):
+    signal.signal(signal.SIGTERM, lambda *_: None)  # as a training's, which only takes note
+    results = in_order(sleep_unless_first, [str(tmp_path / 'first'), str(tmp_path / 'second')], 2)
+    next(results)
+    results.close()
+    assert not (tmp_path / 'second').exists()
 
 
 def names(folder):
