@@ -114,7 +114,7 @@ def test_a_checkpoint_without_thumbnails_is_refused(base):
 def test_another_prompt_template_than_the_checkpoints_is_said(base, monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'projects.mask_caption_sft.sa2va.sa2va.print_log', lambda text, *_: lines.append(text)
+        'projects.mask_caption_sft.sa2va.modules.print_log', lambda text, *_: lines.append(text)
     )
     Sa2VA(base)
     Sa2VA(base, prompt_template='phi3_chat')
