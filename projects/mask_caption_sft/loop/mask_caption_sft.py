@@ -20,6 +20,7 @@ from ..sa2va.sa2va import Sa2VA
 from ..structures import RegionBatch, RegionPrediction
 from .data_preprocessor import RegionDataPreprocessor
 from .objectives import Objective
+from .periods import Periods
 from .predict import predict_regions
 from .segmentation_losses import SegmentationLosses
 from .sharding import leave_out_of_ddp, shard_frozen_layers
@@ -35,6 +36,8 @@ class MaskCaptionSFT(BaseModel):
         sa2va: The student, or the arguments of :class:`Sa2VA`.
         objectives: What is taught, by name; ``None`` leaves one out. Each owns its weights and thresholds,
             see ``loop.objectives``.
+        periods: When an objective teaches, by its name: from and until which share of the run, ``(0.5, 1.0)``
+            for the second half. What is not named always teaches, and outside a run everything does.
         segmentation_losses: Losses on the student's own masks, see :class:`SegmentationLosses`.
         max_caption_len: The most tokens of a caption, its end of turn not counted.
         num_captions: Captions per described region, where an objective compares several: one is
@@ -58,6 +61,7 @@ class MaskCaptionSFT(BaseModel):
         self,
         sa2va: Sa2VA | dict[str, Any],
         objectives: dict[str, Any],
+        periods: dict[str, tuple[float, float]] | None = None,
         segmentation_losses: SegmentationLosses | dict[str, Any] | None = None,
         max_caption_len: int = 32,
         num_captions: int = 4,
@@ -77,6 +81,7 @@ class MaskCaptionSFT(BaseModel):
         self.objectives: dict[str, Objective] = {
             name: build(objective) for name, objective in objectives.items() if objective is not None
         }
+        self.periods = Periods(periods or {}, list(objectives))
         self.segmentation_losses = build(segmentation_losses or {}, SegmentationLosses)
         self.sampling = build(sampling or {}, Sampling)
         _check_choice('segment_with', segment_with, ('teacher', 'student'))
@@ -114,16 +119,19 @@ class MaskCaptionSFT(BaseModel):
         student is answered in one pass.
         """
         table = LossTable(graph=next(self.student.text_hidden_fcs.parameters()).sum() * 0.0)
-        batch = batch if self._describes() else batch.with_expressions()
+        teaching = [o for name, o in self.objectives.items() if self.periods.is_now(name)]
+        if not any(objective.needs_captions for objective in teaching):
+            batch = batch.with_expressions()
         if len(batch):
+            compares = any(objective.needs_candidates for objective in teaching)
             step = Step(
-                self.student, self.segmenter, batch, table, self.segmentation_losses,
-                self.max_caption_len, self._captions_per_region(), self.sampling, self.is_signal_iter(),
+                self.student, self.segmenter, batch, table, self.segmentation_losses, self.max_caption_len,
+                self.num_captions if compares else 1, self.sampling, self.is_signal_iter(),
             )  # fmt: skip
-            active = [o for o in self.objectives.values() if len(step.views1) or not o.needs_captions]
-            asked = [objective.ask(step) for objective in active]
+            teaching = [o for o in teaching if len(step.views1) or not o.needs_captions]
+            asked = [objective.ask(step) for objective in teaching]
             step.questions.answer()
-            for objective, answers in zip(active, asked):
+            for objective, answers in zip(teaching, asked):
                 objective.teach(step, answers)
             if len(step.views1) and self.is_signal_iter():
                 read_signals(step)
@@ -136,13 +144,6 @@ class MaskCaptionSFT(BaseModel):
     def segmenter(self) -> Sa2VA:
         """The model that reads the student's captions."""
         return self.teacher if self.segment_with == 'teacher' else self.student
-
-    def _describes(self) -> bool:
-        return any(objective.needs_captions for objective in self.objectives.values())
-
-    def _captions_per_region(self) -> int:
-        compares = any(objective.needs_candidates for objective in self.objectives.values())
-        return self.num_captions if compares else 1
 
     def is_signal_iter(self) -> bool:
         """Whether the cheat signals are read in this iteration."""
