@@ -1,27 +1,33 @@
 """The trained base of the tiny world, images for it, and ways to make it answer otherwise."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from projects.mask_caption_sft.checkpoints.config import read_config
 from projects.mask_caption_sft.datasets import RefCOCO, collate_regions
 from projects.mask_caption_sft.datasets.transforms import ChooseRegions, PackRegions
+from projects.mask_caption_sft.sa2va.base_sizes import base_sizes
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.structures import RegionBatch, RegionSample
 from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
 from projects.mask_caption_sft.tiny_world.writers import write_refcoco
 
 
-def tiny_base(**kwargs) -> Sa2VA:
+def tiny_base(folder: Path = TRAINED_BASE, **kwargs) -> Sa2VA:
     """It was trained to answer "Sure, [SEG]."."""
-    return Sa2VA(TRAINED_BASE, **kwargs).eval()
+    return Sa2VA(folder, **kwargs).eval()
 
 
-def write_images(folder: Path, num_images: int = 4) -> list[RegionSample]:
-    """Drawn images with all their expressions, some twenty of them."""
+def write_images(folder: Path, num_images: int = 4, base: Path = TRAINED_BASE) -> list[RegionSample]:
+    """Drawn images with all their expressions, some twenty of them, cut as a base needs them."""
     write_refcoco(folder, 1, num_images, np.random.default_rng(0), limited=True)
-    sizes = PackRegions(image_size=168, grounding_size=128, grid_size=6, max_tiles=1, full_masks=True)
+    stated = asdict(base_sizes(read_config(str(base))))
+    sizes = PackRegions(
+        max_tiles=1, min_pixels=32 * 32, full_masks=True, **{name: stated[name] for name in PackRegions.SIZES}
+    )
     dataset = RefCOCO(
         data_root=str(folder), split='val', every_expression=True, seed=0, name='refcoco_val',
         pipeline=[ChooseRegions(None), sizes],

@@ -1,9 +1,10 @@
-"""Writes the tiny world: four datasets in their real formats, and a small Sa2VA to start from.
+"""Writes the tiny world: four datasets in their real formats, and two small Sa2VA to start from.
 
     python tools/make_tiny_world.py --out data/tiny_world
 
 Layout: {out}/train/{sav,sa1b,openimages}, {out}/val/{sav,sa1b}, {out}/refcoco (splits train and val),
-{out}/sa2va_tiny (released layout). The same seed writes the same bytes.
+{out}/sa2va_tiny (on InternVL) and {out}/sa2va_tiny_qwen3_vl (released layout). The same seed writes the same
+bytes.
 """
 
 import _root  # noqa: F401
@@ -29,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--random-base',
         action='store_true',
-        help='a randomly initialised base instead of the trained one',
+        help='randomly initialised bases instead of the trained ones',
     )
     parser.add_argument(
         '--reuse', action='store_true', help='write nothing if this code has already written the same world'

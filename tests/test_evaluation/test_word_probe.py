@@ -10,6 +10,7 @@ from projects.mask_caption_sft.evaluation.word_probe.report import ALL, summariz
 from projects.mask_caption_sft.evaluation.word_probe.word_list import WordList, read_word_list
 from projects.mask_caption_sft.loop.predict import predict_regions
 from projects.mask_caption_sft.ops.mask import mask_iou
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE, TRAINED_QWEN3_VL
 from tests.miniature import passes_of
 from tests.tiny_base import as_batch, tiny_base, write_images
 
@@ -152,9 +153,10 @@ def test_a_model_finds_the_masks_that_validation_finds(model, sample):
     )
 
 
-def test_the_shipped_base_hears_every_kind_of_word_where_it_decides(model, tmp_path):
-    words, rng, found = read_word_list('tiny'), np.random.default_rng(0), ImageProbe()
-    for image in write_images(tmp_path, num_images=10):
+@pytest.mark.parametrize('base', [TRAINED_BASE, TRAINED_QWEN3_VL], ids=['internvl', 'qwen3_vl'])
+def test_a_shipped_base_hears_every_kind_of_word_where_it_decides(base, tmp_path):
+    words, rng, found, model = read_word_list('tiny'), np.random.default_rng(0), ImageProbe(), tiny_base(base)
+    for image in write_images(tmp_path, 10, base):
         found.add(probe_batch(model, as_batch([image]), words, rng))
     rows = summarize(found, words)
     assert all(rows[kind]['num_deciding'] >= 5 for kind in words.kinds), rows

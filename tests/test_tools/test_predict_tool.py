@@ -9,7 +9,8 @@ from PIL import Image
 
 from projects.mask_caption_sft.datasets import image_cut
 from projects.mask_caption_sft.demo import asking
-from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE, TRAINED_QWEN3_VL
 from tests.tiny_base import cannot_write_seg, tiny_base, write_images
 
 
@@ -30,8 +31,9 @@ def scene(tmp_path, monkeypatch):
     return run
 
 
-def test_the_tiny_base_segments_without_being_told_its_number_of_tiles(scene, tmp_path, capsys):
-    scene('--text', 'the red thing')
+@pytest.mark.parametrize('base', [TRAINED_BASE, TRAINED_QWEN3_VL], ids=['internvl', 'qwen3_vl'])
+def test_a_tiny_base_segments_without_being_told_how_its_images_are_cut(base, scene, tmp_path, capsys):
+    scene('--text', 'the red thing', '--checkpoint', str(base))
     assert capsys.readouterr().out.startswith('Sure, [SEG].')
     assert (tmp_path / 'predictions' / 'mask_0.png').is_file()
 
@@ -45,6 +47,20 @@ def test_an_image_has_as_many_tiles_as_the_base_was_trained_for_or_as_asked(scen
     with suppress(SystemExit):  # tiles that it has never seen make the tiny base babble
         scene('--text', 'the red thing', *args)
     assert seen == [tiles]
+
+
+def test_the_base_on_qwen3_vl_sees_an_image_as_large_as_it_is(scene, monkeypatch):
+    """Upstream's limit would enlarge it to 401,408 pixels."""
+    encode, seen = Sa2VA.encode_tiles, []
+
+    def counted(model, pixels, grids=None):
+        seen.extend(grids)
+        return encode(model, pixels, grids)
+
+    monkeypatch.setattr(Sa2VA, 'encode_tiles', counted)
+    scene('--text', 'the red thing', '--checkpoint', str(TRAINED_QWEN3_VL))
+    width, height = Image.open('scene.png').size
+    assert seen == [(round(height / 32), round(width / 32))]
 
 
 def test_an_answer_without_seg_is_an_error_that_quotes_it(scene, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 
 _PACKAGE = Path(__file__).parent
 _NAME = 'world.json'
+_BASES = ('base', 'base_qwen3_vl')
 
 
 def write_stamp(out: Path, arguments: dict[str, Any]) -> None:
@@ -20,7 +21,7 @@ def clear_stamp(out: Path) -> None:
 
 
 def is_current(out: Path, arguments: dict[str, Any]) -> bool:
-    """Whether the world in ``out`` is complete, and was written by this code, from this base, with these
+    """Whether the world in ``out`` is complete, and was written by this code, from these bases, with these
     arguments of :func:`write_world`."""
     path = out / _NAME
     return path.is_file() and path.read_text() == json.dumps(_stamp(arguments), indent=1)
@@ -28,6 +29,8 @@ def is_current(out: Path, arguments: dict[str, Any]) -> bool:
 
 def _stamp(arguments: dict[str, Any]) -> dict[str, Any]:
     digest = sha256()
-    for path in sorted([*_PACKAGE.glob('*.py'), *(_PACKAGE / 'base').iterdir()]):
-        digest.update(path.name.encode() + b'\0' + sha256(path.read_bytes()).digest())
+    bases = [path for name in _BASES for path in (_PACKAGE / name).iterdir()]
+    for path in sorted([*_PACKAGE.glob('*.py'), *bases]):
+        name = str(path.relative_to(_PACKAGE)).encode()
+        digest.update(name + b'\0' + sha256(path.read_bytes()).digest())
     return {'arguments': arguments, 'code_and_base': digest.hexdigest()}

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from .base_model import new_sa2va, write_base
+from .qwen_base import new_qwen3_vl
 from .stamp import clear_stamp, is_current, write_stamp
 from .writers import write_openimages, write_refcoco, write_sa1b, write_sav
 
-#: Weights trained by configs/sa2va_tiny_base.py; README.md beside them says how.
+#: Trained weights, on InternVL and on Qwen3-VL; README.md beside them says how they were made.
 TRAINED_BASE = Path(__file__).parent / 'base'
+TRAINED_QWEN3_VL = Path(__file__).parent / 'base_qwen3_vl'
 
 
 def write_world(
@@ -22,14 +24,14 @@ def write_world(
     trained_base: bool = True,
     reuse: bool = False,
 ) -> bool:
-    """Write datasets and base; the same arguments write the same bytes.
+    """Write datasets and bases; the same arguments write the same bytes.
 
     Args:
         out: Target folder.
         seed: Seed of all random numbers.
         num_train, num_val: Pairs or images per set.
         limited_expressions: See :func:`write_refcoco`.
-        trained_base: Copy the trained base; otherwise a randomly initialised one is written.
+        trained_base: Copy the trained bases; otherwise randomly initialised ones are written.
         reuse: Leave a world that this code wrote with the same arguments as it is.
 
     Returns:
@@ -49,9 +51,12 @@ def write_world(
     write_sav(out / 'val' / 'sav', num_val, streams[3])
     write_sa1b(out / 'val' / 'sa1b', num_val, streams[4])
     write_refcoco(out / 'refcoco', num_train, num_val, streams[5], limited_expressions)
-    if trained_base and TRAINED_BASE.is_dir():
-        shutil.copytree(TRAINED_BASE, out / 'sa2va_tiny', dirs_exist_ok=True)
+    internvl, qwen3_vl = out / 'sa2va_tiny', out / 'sa2va_tiny_qwen3_vl'
+    if trained_base:
+        shutil.copytree(TRAINED_BASE, internvl, dirs_exist_ok=True)
+        shutil.copytree(TRAINED_QWEN3_VL, qwen3_vl, dirs_exist_ok=True)
     else:
-        write_base(new_sa2va(seed), out / 'sa2va_tiny')
+        write_base(new_sa2va(seed), internvl)
+        write_base(new_qwen3_vl(seed), qwen3_vl)
     write_stamp(out, arguments)
     return True
