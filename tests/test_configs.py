@@ -8,13 +8,15 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from projects.mask_caption_sft.datasets.transforms import PackRegions
-from projects.mask_caption_sft.engine.base_sizes import packers
+from projects.mask_caption_sft.engine.base_sizes import follow_base, packers
+from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.schedules import in_iterations
 from projects.mask_caption_sft.estimating.estimate import GIB, Estimate
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
-from projects.mask_caption_sft.tiny_world.world import write_world
+from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE, TRAINED_QWEN3_VL, write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))
 #: Configs that make a base.
@@ -191,6 +193,18 @@ def test_the_tiny_config_warms_up_for_20_of_its_200_iterations():
     schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
     assert [(s['begin'], s['end']) for s in schedules] == [(0, 20), (20, 200)]
     assert (schedules[0]['start_factor'], schedules[1]['eta_min']) == (0.05, 2e-5)
+
+
+@pytest.mark.parametrize(
+    ('name', 'base'),
+    [('mask_caption_sft_tiny', TRAINED_BASE), ('mask_caption_sft_tiny_qwen3_vl', TRAINED_QWEN3_VL)],
+)
+def test_a_tiny_base_has_room_for_the_prompts_of_its_config(name, base):
+    config = Config.fromfile(f'configs/{name}.py')
+    assert Path(config.model.sa2va.base).parent == Path('data/tiny_world')
+    config.model.sa2va.base = str(base)
+    follow_base(config)
+    assert context_problems(config, Sa2VA(base)) == []
 
 
 def test_the_tiny_base_starts_anew_with_every_phase():

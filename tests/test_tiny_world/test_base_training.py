@@ -1,5 +1,6 @@
 """How a tiny base is trained: what learns in which phase, and from what."""
 
+import json
 import math
 import subprocess
 import sys
@@ -26,9 +27,13 @@ from projects.mask_caption_sft.tiny_world.base_training.word_maps import (
     token_features,
     true_words,
 )
-from projects.mask_caption_sft.tiny_world.qwen_base import new_qwen3_vl
+from projects.mask_caption_sft.tiny_world.qwen_base import (
+    new_qwen3_vl,
+    qwen_tokenizer,
+    tiny_qwen3_vl_config,
+)
 from projects.mask_caption_sft.tiny_world.scene import SHAPES
-from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE
+from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE, TRAINED_QWEN3_VL
 from tests.miniature import SIZES
 from tests.workplace import ROOT
 
@@ -127,6 +132,11 @@ def test_the_base_on_qwen3_vl_starts_with_the_sam_2_of_the_other_one():
     other = dict(Sa2VA(TRAINED_BASE).grounding_encoder.named_parameters())
     assert own.keys() == other.keys()
     assert all(torch.equal(own[name], value) for name, value in other.items())
+
+
+def test_the_shipped_base_on_qwen3_vl_is_what_this_code_builds():
+    stated = json.loads((TRAINED_QWEN3_VL / 'config.json').read_text())
+    assert stated == tiny_qwen3_vl_config(len(qwen_tokenizer()))
 
 
 def test_a_resumed_training_is_in_the_same_phase():

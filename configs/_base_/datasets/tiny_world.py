@@ -11,7 +11,7 @@ with read_base():
     from .mask_caption_val import *
 
 # One tile, or the cells of an image as large as it is.
-tiny_cut = dict(max_tiles=1, min_pixels=32 * 32)
+tiny_cut = dict(max_tiles=1, min_pixels=32 * 32, max_pixels=64 * 32 * 32)
 tiny_val_packing = dict(type=PackRegions, **tiny_cut, full_masks=True)
 tiny_pipeline = [
     dict(type=ChooseRegions, max_regions=4),

@@ -27,7 +27,9 @@ def tiny_qwen3_vl_config(vocab_size: int) -> dict[str, Any]:
         template='qwen_chat',
         dtype='float32',
         tie_word_embeddings=False,
-        min_pixels=32 * 32,  # an image of the tiny world stays as it is, in training too: 36 to 48 tokens
+        # An image of the tiny world stays as it is, in training too: 36 to 48 tokens.
+        min_pixels=32 * 32,
+        max_pixels=64 * 32 * 32,
         text_config=dict(
             model_type='qwen3_vl_text', vocab_size=vocab_size, hidden_size=WIDTH, intermediate_size=2 * WIDTH,
             num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=40,
