@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from _config import load_file
+from mmengine.config import DictAction
 
 from projects.mask_caption_sft.engine.cfg_options import apply_cfg_options
 from tests.doc_blocks import Block, Command, blocks, commands
@@ -122,7 +123,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     options = getattr(args, 'cfg_options', None) or {}
     if isinstance(options, list):  # tools/run_study.py passes them on
         options = dict(option.split('=', 1) for option in options)
-        options = {key: ast.literal_eval(value) for key, value in options.items()}
+        options = {key: DictAction._parse_iterable(value) for key, value in options.items()}
     for config in configs[:1]:
         apply_cfg_options(config, options)
     dataset = getattr(args, 'dataset', None) or getattr(args, 'name', None)
