@@ -1,4 +1,4 @@
-"""Which checkpoints can be trained, as the configs name them; the table in docs/checkpoints.md."""
+"""Which checkpoints can be trained, as the configs name them; the table in README."""
 
 from pathlib import Path
 
