@@ -18,23 +18,12 @@ see, listen, read, together = 500, 400, 800, 1500
 model['sa2va'] = dict(
     type=new_qwen3_vl, seed=0, train_all=True, grounding_from='projects/mask_caption_sft/tiny_world/base'
 )
-model['phases'] = [
-    dict(iters=see, see=('vit',)),
-    dict(iters=listen, see=('vit',), prompt='codes', single_ratio=0.7),
-    dict(iters=read, see=('vit',), prompt='text', code_weight=1.0),
-    dict(iters=together, see=('vit',), prompt='image', code_weight=0.5, caption=True),
-]
-train_dataloader['dataset']['pipeline'] = [
-    dict(
-        type=PackRegions,
-        image_cut='cells',
-        image_size=32,
-        min_pixels=32 * 32,
-        grid_size=1,
-        grounding_size=128,
-        mask_sampling='nearest-exact',
-        resampling='torch',
-    )
-]
+model['phases'][0].update(iters=see, see=('vit',))
+model['phases'][1].update(iters=listen)
+model['phases'][2].update(iters=read)
+model['phases'][3].update(iters=together)
+train_dataloader['dataset']['pipeline'][0].update(
+    image_cut='cells', image_size=32, min_pixels=32 * 32, grid_size=1, resampling='torch'
+)
 param_scheduler[1].update(periods=[see - warmup, listen, read, together])
 train_cfg.update(max_iters=see + listen + read + together)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
-from projects.mask_caption_sft.tiny_world.base_model import tiny_config, write_base, xavier_init
+from projects.mask_caption_sft.tiny_world.base_model import initialized, tiny_config, write_base
 from projects.mask_caption_sft.tiny_world.qwen_base import qwen_tokenizer
 from tests.miniature import SIZES
 
@@ -68,10 +68,8 @@ def write_qwen_base(family: str, folder: Path, seed: int = 0, dtype: torch.dtype
 
 def new_qwen(family: str, seed: int = 0, **kwargs: Any) -> Sa2VA:
     """The model; no weight has a neutral value."""
-    torch.manual_seed(seed)
     tokenizer = qwen_tokenizer()
-    model = Sa2VA(config=qwen_config(family, len(tokenizer)), tokenizer=tokenizer, **kwargs)
-    xavier_init(model)
+    model = initialized(qwen_config(family, len(tokenizer)), tokenizer, seed, **kwargs)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1 and 'lora_' not in name:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
 from projects.mask_caption_sft.tiny_world.base_model import (
+    initialized,
     tiny_config,
     tiny_tokenizer,
     write_base,
-    xavier_init,
 )
 from tests.miniature import SIZES
 
@@ -38,9 +38,7 @@ def sam3_config(vocab_size: int) -> dict[str, Any]:
 def new_sam3(seed: int = 0, **kwargs) -> Sa2VA:
     """The miniature with SAM 3; no weight has a neutral value."""
     tokenizer = tiny_tokenizer()
-    torch.manual_seed(seed)
-    model = Sa2VA(config=sam3_config(len(tokenizer)), tokenizer=tokenizer, **kwargs)
-    xavier_init(model)
+    model = initialized(sam3_config(len(tokenizer)), tokenizer, seed, **kwargs)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:

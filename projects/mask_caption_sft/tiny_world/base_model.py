@@ -164,10 +164,18 @@ def new_sa2va(
         tokenizer: Used instead of :func:`tiny_tokenizer`; its size is the model's vocabulary.
     """
     tokenizer = tiny_tokenizer() if tokenizer is None else tokenizer
-    torch.manual_seed(seed)
-    model = Sa2VA(config=tiny_config(len(tokenizer), sizes), tokenizer=tokenizer, **kwargs)
-    xavier_init(model)
+    model = initialized(tiny_config(len(tokenizer), sizes), tokenizer, seed, **kwargs)
     model.remember_start()
+    return model
+
+
+def initialized(
+    config: dict[str, Any], tokenizer: PreTrainedTokenizerBase, seed: int, **kwargs: Any
+) -> Sa2VA:
+    """A Sa2VA of any family with Xavier-initialised weights, whose start is not remembered yet."""
+    torch.manual_seed(seed)
+    model = Sa2VA(config=config, tokenizer=tokenizer, **kwargs)
+    xavier_init(model)
     return model
 
 

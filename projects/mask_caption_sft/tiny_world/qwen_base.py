@@ -4,13 +4,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from ..ops import prompts
 from ..sa2va.sa2va import Sa2VA
-from .base_model import tiny_config, tiny_tokenizer, xavier_init
+from .base_model import initialized, tiny_config, tiny_tokenizer
 
 WIDTH = 160
 
@@ -59,9 +58,7 @@ def new_qwen3_vl(seed: int = 0, grounding_from: str | Path | None = None, **kwar
         grounding_from: A base whose SAM 2 it starts with, as upstream starts all its models with one.
     """
     tokenizer = qwen_tokenizer()
-    torch.manual_seed(seed)
-    model = Sa2VA(config=tiny_qwen3_vl_config(len(tokenizer)), tokenizer=tokenizer, **kwargs)
-    xavier_init(model)
+    model = initialized(tiny_qwen3_vl_config(len(tokenizer)), tokenizer, seed, **kwargs)
     patches = model.mllm.model.visual.patch_embed.proj.weight
     nn.init.normal_(patches, std=1 / math.sqrt(patches[0].numel()))
     if grounding_from is not None:
