@@ -5,4 +5,12 @@ from mmengine.config import read_base
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['objectives'].update(weighted_captions=None, teacher_iou=None, segment_captions=None, near_start=None)
+model['objectives'].update(
+    weighted_captions=None,
+    teacher_iou=None,
+    segment_captions=None,
+    near_start=None,
+    human_masks=None,
+    hold_describer=None,
+)
+model['periods'] = {}

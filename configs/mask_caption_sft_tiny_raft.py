@@ -1,4 +1,4 @@
-"""RAFT: the best of four captions is taught, however good or bad it is."""
+"""RAFT: the best of a region's captions is taught, however good or bad it is."""
 
 from mmengine.config import read_base
 
@@ -10,3 +10,4 @@ with read_base():
 model['objectives'].update(
     weighted_captions=None, best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=-1.0, min_iou=0.0)
 )
+model['periods'].update(best_of_k=comparing)

@@ -1,4 +1,4 @@
-"""Selection, as in configs/mask_caption_sft_4b.py: the best of four captions is taught, and a gate by IoU."""
+"""Selection from the start, as in configs/mask_caption_sft_4b.py: the best caption is taught; a gate by IoU."""
 
 from mmengine.config import read_base
 
@@ -8,6 +8,10 @@ with read_base():
     from .mask_caption_sft_tiny import *
 
 model['objectives'].update(
-    weighted_captions=None, best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5)
+    weighted_captions=None,
+    human_masks=None,
+    hold_describer=None,
+    best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
 )
 model['objectives']['segment_captions'].update(gate_iou=0.5, min_confidence=0.0)
+model['periods'] = {}

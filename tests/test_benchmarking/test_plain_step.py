@@ -22,6 +22,7 @@ from projects.mask_caption_sft.loop.objectives import (
     WeightedCaptions,
 )
 from projects.mask_caption_sft.loop.reward import Reward
+from projects.mask_caption_sft.loop.objectives.segment_captions import confidence
 from projects.mask_caption_sft.loop.word_credit import WordCredit
 from projects.mask_caption_sft.structures import Captions, RegionBatch
 from tests.miniature import double_sa2va, miniature_model, miniature_sa2va, miniature_sample
@@ -154,6 +155,18 @@ def test_thresholds_between_the_captions_let_the_same_ones_pass():
     assert sorted(seen[0])[0] < gate
     model.objectives['segment_captions'].gate_iou = gate
     assert_same(model, batch, captions)
+
+
+def test_the_gate_by_confidence_lets_the_same_captions_pass():
+    model = model_of(gate_iou=0.0)
+    captions, batch = captions_of(model), batch_of()
+    greedy = torch.arange(3)
+    views, _ = model.student.look(batch)
+    start = model.student.score_at_start(views[torch.tensor([0, 1, 3])], captions[greedy])
+    model.objectives['segment_captions'].min_confidence = confidence(start).sort().values[:2].mean().item()
+    losses = assert_same(model, batch, captions)
+    model.objectives['segment_captions'].min_confidence = 0.0
+    assert model.loss(batch)['loss_mask'].item() != pytest.approx(losses['loss_mask'])
 
 
 WEIGHTINGS = [

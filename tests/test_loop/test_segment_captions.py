@@ -68,7 +68,7 @@ def test_confidence_is_that_of_the_least_likely_token_by_hand():
     assert confidence(CaptionLogits(logits, targets)).tolist() == pytest.approx([0.25, 0.5])
 
 
-def test_only_captions_teach_that_the_student_is_sure_of(monkeypatch):
+def test_only_captions_teach_that_the_describer_was_sure_of(monkeypatch):
     segmenting = SegmentCaptions(gate_iou=0.0, min_confidence=0.5)
     model = miniature_model(objectives=dict(segment=segmenting)).eval()
     model.teacher.segment = None  # nobody has to find them
@@ -86,3 +86,22 @@ def test_only_captions_teach_that_the_student_is_sure_of(monkeypatch):
     assert losses['loss_mask'].item() == pytest.approx(expected.item(), rel=1e-4)
     monkeypatch.setattr(where, lambda scores: torch.tensor([0.4, 0.3]))
     assert 'loss_mask' not in model.loss(batch)
+
+
+def test_sure_is_who_the_describer_was_before_training_not_who_it_has_become(monkeypatch):
+    """A describer that was trained to write anything is sure of it."""
+    model = miniature_model(objectives=dict(segment=SegmentCaptions(gate_iou=0.0, min_confidence=0.5))).eval()
+    batch = miniature_batch(WITHOUT_TEXT)
+    seen = []
+    where = 'projects.mask_caption_sft.loop.objectives.segment_captions.confidence'
+    monkeypatch.setattr(where, lambda scores: seen.append(scores.logits) or confidence(scores))
+    with torch.no_grad():
+        for name, parameter in model.student.named_parameters():
+            if 'lora_B' in name:
+                parameter.normal_(0, 0.5)
+    model.loss(batch)
+    views1, _ = model.student.look(batch)
+    captions = model.student.describe(views1, model.max_caption_len)
+    torch.testing.assert_close(seen[0], model.student.score_at_start(views1, captions).logits)
+    now = model.student.score(views1, captions).logits
+    assert (seen[0] - now).abs().max() > 0.1

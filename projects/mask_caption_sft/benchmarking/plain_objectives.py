@@ -94,8 +94,15 @@ def _(objective: TeacherIoU, run: 'PlainRun') -> None:
 @teach.register(SegmentCaptions)
 def _(objective: SegmentCaptions, run: 'PlainRun') -> None:
     for column, (region, caption) in enumerate(zip(run.described, run.captions)):
-        if objective.gate_iou <= 0 or run.candidate_iou[0, column] >= objective.gate_iou:
-            run.teach_segmenter(region, run.student.embed_captions(caption.texts))
+        if objective.gate_iou > 0 and run.candidate_iou[0, column] < objective.gate_iou:
+            continue
+        if objective.min_confidence > 0:
+            with part('student.score_at_start'):
+                logits = plain_passes.score_at_start(run.student, region, caption)
+            chances = logits.softmax(-1)[0].gather(1, plain_passes.answer_ids(caption)[:, None])
+            if chances.min() < objective.min_confidence:
+                continue
+        run.teach_segmenter(region, run.student.embed_captions(caption.texts))
 
 
 @teach.register(HumanExpressions)

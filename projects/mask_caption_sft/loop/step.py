@@ -102,6 +102,11 @@ class Step:
         """Gives the student's scores of the greedy captions, with gradient; asked when first mentioned."""
         return self.questions.score(self.views1, self.captions)
 
+    @cached_property
+    def start_scores(self) -> CaptionLogits:
+        """Scores of the greedy captions by the model before training, without gradient."""
+        return self.student.score_at_start(self.views1, self.captions)
+
     # ------------------------------------------------------------------ masks
 
     @cached_property

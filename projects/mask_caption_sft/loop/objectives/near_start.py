@@ -25,7 +25,6 @@ class NearStart(Objective):
 
     def teach(self, step: Step, asked: Callable[[], CaptionLogits]) -> None:
         """Over caption and end of turn."""
-        start = step.student.score_at_start(step.views1, step.captions)
-        kl = kl_loss(asked().logits, start.logits, step.captions.mask)
+        kl = kl_loss(asked().logits, step.start_scores.logits, step.captions.mask)
         step.table.add('loss_kl', kl, self.weight)
         step.table.log('signal/kl', kl)
