@@ -1,4 +1,4 @@
-"""Selection from the start, as in configs/mask_caption_sft_4b.py: the best caption is taught; a gate by IoU."""
+"""Selection from the start, as in configs/mask_caption_sft_4b.py: the best caption, and a gate by IoU."""
 
 from mmengine.config import read_base
 

@@ -188,10 +188,10 @@ def test_schedules_follow_the_length_of_the_run(path):
         assert cosine['end'] == max_iters
 
 
-def test_the_tiny_config_warms_up_for_20_of_its_200_iterations():
+def test_the_tiny_config_warms_up_for_20_of_its_400_iterations():
     config = Config.fromfile('configs/mask_caption_sft_tiny.py')
     schedules = in_iterations(config.param_scheduler, config.train_cfg.max_iters)
-    assert [(s['begin'], s['end']) for s in schedules] == [(0, 20), (20, 200)]
+    assert [(s['begin'], s['end']) for s in schedules] == [(0, 20), (20, 400)]
     assert (schedules[0]['start_factor'], schedules[1]['eta_min']) == (0.05, 2e-5)
 
 

@@ -1,7 +1,7 @@
 """A page to look through a model: draw a mask and read its caption, write a text and see its mask.
 
     pip install -r requirements-demo.txt
-    python tools/demo.py --checkpoint work_dirs/quickstart/iter_200.pth      # student, teacher and base
+    python tools/demo.py --checkpoint work_dirs/quickstart/iter_400.pth      # student, teacher and base
     python tools/demo.py --checkpoint pretrained/Sa2VA-4B --port 7861
 
 CHECKPOINT is a checkpoint of a run, an adapter, or a directory in the released layout. The page is seen

@@ -1,7 +1,7 @@
 """Does a segmenter hear every word? What it loses, by kind of word, when one word of an expression is wrong.
 
     python tools/probe_listener.py configs/mask_caption_sft_4b.py pretrained/Sa2VA-4B --out probe.json
-    python tools/probe_listener.py configs/mask_caption_sft_tiny.py work_dirs/run/iter_200.pth --words tiny
+    python tools/probe_listener.py configs/mask_caption_sft_tiny.py work_dirs/run/iter_400.pth --words tiny
 
 Every listed word of every expression is *replaced* by a wrong one of its kind, and *dropped*. Printed, as
 Markdown, are means of the IoU with the region that the expression names, at the image's own size; a

@@ -1,6 +1,6 @@
 """Runs the validation of a config on a checkpoint.
 
-    python tools/test.py configs/mask_caption_sft_tiny.py work_dirs/quickstart/iter_200.pth
+    python tools/test.py configs/mask_caption_sft_tiny.py work_dirs/quickstart/iter_400.pth
     python tools/test.py configs/mask_caption_sft_4b.py pretrained/Sa2VA-4B
     python tools/test.py configs/mask_caption_sft_4b_official.py pretrained/Sa2VA-4B
 

@@ -21,8 +21,8 @@ from projects.mask_caption_sft.loop.objectives import (
     TeacherIoU,
     WeightedCaptions,
 )
-from projects.mask_caption_sft.loop.reward import Reward
 from projects.mask_caption_sft.loop.objectives.segment_captions import confidence
+from projects.mask_caption_sft.loop.reward import Reward
 from projects.mask_caption_sft.loop.word_credit import WordCredit
 from projects.mask_caption_sft.structures import Captions, RegionBatch
 from tests.miniature import double_sa2va, miniature_model, miniature_sa2va, miniature_sample

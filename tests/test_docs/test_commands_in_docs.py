@@ -174,7 +174,7 @@ def test_a_block_without_a_mark_runs_after_the_quickstart(block, trained, tmp_pa
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / 'data').symlink_to(trained.folder / 'data')
     quickstart = shutil.copytree(trained.folder / 'run', tmp_path / 'work_dirs' / 'quickstart')
-    shutil.copy(quickstart / 'iter_4.pth', quickstart / 'iter_200.pth')
+    shutil.copy(quickstart / 'iter_4.pth', quickstart / 'iter_400.pth')
     place = type(trained)(tmp_path)
     for command in commands(block.text):
         assert command.words[0] == 'python', f'{block}: mark it, or teach this test to run {command.words}'

@@ -48,6 +48,8 @@ model = dict(
     ),
     # Losses of the student's own masks: upstream's terms, weights and number of points.
     segmentation_losses=dict(mask_weight=2.0, dice_weight=0.5, llm_weight=1.0, num_points=12544),
+    # When an objective teaches, in shares of the run; what is not named always does.
+    periods={},
     segment_with='teacher',
     predict_dtype='bfloat16',
     signal_interval=50,
