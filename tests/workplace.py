@@ -27,6 +27,10 @@ SHORT = [
     'custom_hooks.2.interval=2',
     'model.signal_interval=2',
     'model.objectives.segment_captions.min_confidence=0.0',
+    # Everything teaches in every iteration, as in the second part of the config's run.
+    'model.periods=None',
+    'model.objectives.human_masks=None',
+    'model.objectives.hold_describer=None',
 ]
 
 

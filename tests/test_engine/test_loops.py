@@ -8,6 +8,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from projects.mask_caption_sft.datasets.skip_list import SKIP_LIST, write_skip_list
+from projects.mask_caption_sft.loop.periods import Periods
 from tests.small_run import small_run
 from tests.two_ranks import run_two_ranks
 
@@ -44,6 +45,25 @@ def test_a_run_of_an_epoch_stays_an_epoch_and_its_schedule_at_the_same_share(tmp
     )
     _, fine = small_run(tmp_path / 'fine', batch_size=2, **epoch)
     assert rest.rates == fine.rates[10:]
+
+
+class WhatTeaches(Hook):
+    seen: list = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append(Periods({'late': (0.5, 1.0)}, ['late']).is_now('late'))
+
+
+def test_what_teaches_in_the_second_half_does_so_at_once_after_a_resume_in_the_middle(tmp_path):
+    """Iteration 5 of 15 is the middle where the first 5 were of twice as many draws."""
+    epoch = dict(max_iters=None, max_epochs=1, hooks=[dict(type=WhatTeaches)])
+    WhatTeaches.seen.clear()
+    small_run(tmp_path / 'run', batch_size=4, **epoch)
+    assert WhatTeaches.seen == [False] * 5 + [True] * 5
+    WhatTeaches.seen.clear()
+    begun = str(tmp_path / 'run/iter_5.pth')
+    small_run(tmp_path / 'rest', batch_size=2, resume=True, load_from=begun, **epoch)
+    assert WhatTeaches.seen == [True] * 10
 
 
 class ForgetDraws(Hook):

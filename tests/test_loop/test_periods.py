@@ -12,8 +12,9 @@ def at():
     """Sets the iteration of a run of ten."""
     hub = MessageHub.get_current_instance()
     hub.update_info('max_iters', 10)
+    hub.update_info('schedule_offset', 0)
     yield lambda number: hub.update_info('iter', number)
-    for name in ('iter', 'max_iters'):
+    for name in ('iter', 'max_iters', 'schedule_offset'):
         hub.runtime_info.pop(name, None)
 
 

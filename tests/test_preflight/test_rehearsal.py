@@ -91,6 +91,13 @@ def test_one_update_one_checkpoint_and_one_batch_of_each_dataset(tmp_path, monke
     assert files(tmp_path / 'run') == {}
 
 
+def test_what_would_teach_in_a_part_of_the_run_only_teaches_in_the_rehearsals_one_update(tmp_path):
+    config = small_config(tmp_path / 'run', 1000)
+    config.model.periods = dict(near_start=(0.5, 1.0))
+    assert rehearsal_config(config).model.periods is None
+    assert config.model.periods == dict(near_start=(0.5, 1.0))
+
+
 def test_a_metric_that_is_waited_for_and_not_measured_is_found(tmp_path):
     config = with_validation(small_config(tmp_path / 'run', 1000), save_best='other', rule='greater')
     with pytest.raises(ValueError, match=r"save_best='other' is not among the metrics \['score'\]"):

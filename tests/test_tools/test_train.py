@@ -51,7 +51,7 @@ def test_the_newest_checkpoints_are_kept_and_hold_what_is_trained(trained):
     students = {name.removeprefix('student.') for name in names if name.startswith('student.')}
     teachers = {name.removeprefix('teacher.') for name in names if name.startswith('teacher.')}
     assert students == teachers
-    parts = ('lora_', 'multi_modal_projector', 'mask_decoder', 'text_hidden_fcs')
+    parts = ('embed_tokens', 'lm_head', 'lora_', 'multi_modal_projector', 'mask_decoder', 'text_hidden_fcs')
     assert all(any(part in name for part in parts) for name in students)
     assert 0 < len(checkpoint['optimizer']['state']) <= len(students)
     assert checkpoint['meta']['iter'] == 4
@@ -121,7 +121,7 @@ def test_the_dry_run_trains_nothing_and_shows_what_would_run(workplace):
     result = workplace.call(sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--dry-run')
     for text in (
         'text_hidden_fcs', 'LoRA', 'train_dataloader.dataset.datasets.sav', 'sizes: tiles of 168',
-        'measured: ', 'disk: 5 checkpoints', 'memory: ', 'iterations: 200', 'hours: ',
+        'measured: ', 'disk: 5 checkpoints', 'memory: ', 'iterations: 400', 'hours: ',
     ):  # fmt: skip
         assert text in result.stdout, text
     assert 'Everything is in place; nothing was trained.' in result.stdout

@@ -113,4 +113,5 @@ class DrawTrainLoop(IterBasedTrainLoop):
             self.dataloader_iterator = PatientBatches(
                 self._deaths, ready, sampler.start, self.draws_per_iter, steps=done
             )
+        self.runner.message_hub.update_info('schedule_offset', self.schedule_offset)
         super().run()

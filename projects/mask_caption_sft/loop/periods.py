@@ -34,4 +34,7 @@ class Periods:
         info = MessageHub.get_current_instance().runtime_info
         if 'max_iters' not in info:
             return True
-        return begin * info['max_iters'] <= info['iter'] < end * info['max_iters']
+        # Resumed on another number of processes, the same draws are another number of iterations.
+        offset = info.get('schedule_offset', 0)
+        length, position = info['max_iters'] + offset, info['iter'] + offset
+        return begin * length <= position < end * length

@@ -160,8 +160,10 @@ def read_back(runner: TrainingRunner, path: str) -> None:
 
 
 def rehearsal_config(config: Config) -> Config:
-    """The config of a rehearsal."""
+    """The config of a rehearsal; what teaches in a part of the run only teaches in its one update too."""
     short = deepcopy(config)
+    if short.model.get('periods'):
+        short.model.periods = None
     short.work_dir, short.log_level = str(Path(config.work_dir) / FOLDER), 'WARNING'
     hooks = [hook for hook in config.get('custom_hooks') or [] if hook.get('type') is not ValBeforeTrainHook]
     short.custom_hooks = hooks
