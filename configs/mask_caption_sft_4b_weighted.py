@@ -27,7 +27,7 @@ model['objectives'].update(
 # The tiny world's threshold is 0.5, for captions of seven tokens; the longer a caption, the less likely its
 # least likely token. signal/sure_ratio in the log says how many pass: on the tiny world a third.
 model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.1)
-listening, comparing = (0.0, 0.4), (0.4, 1.0)
+listening, comparing = (0.0, 0.5), (0.5, 1.0)
 model['periods'] = dict(
     human_masks=listening,
     hold_describer=listening,

@@ -31,7 +31,7 @@ model['objectives'].update(
     hold_describer=dict(type=NearStart, weight=1.0),
 )
 model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
-listening, comparing = (0.0, 0.4), (0.4, 1.0)
+listening, comparing = (0.0, 0.5), (0.5, 1.0)
 model['periods'] = dict(
     human_masks=listening,
     hold_describer=listening,
