@@ -26,5 +26,6 @@ class NearStart(Objective):
     def teach(self, step: Step, asked: Callable[[], CaptionLogits]) -> None:
         """Over caption and end of turn."""
         kl = kl_loss(asked().logits, step.start_scores.logits, step.captions.mask)
+        del step.start_scores  # a whole vocabulary per token, which nobody needs in the backward pass
         step.table.add('loss_kl', kl, self.weight)
         step.table.log('signal/kl', kl)
