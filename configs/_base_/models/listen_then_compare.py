@@ -1,0 +1,34 @@
+"""First the segmenter listens to the describer, then the describer's captions are compared.
+
+In the first half the segmenter learns the words that the describer says, from captions that the describer
+was sure of, found or not (``segment_captions``). The describer is held meanwhile: a word that it says
+rightly and nobody hears would be unlearned as soon as captions are compared. In the second half, of K
+captions those that are better than the region's mean are taught, the others unlearned.
+"""
+
+from mmengine.config import read_base
+
+from projects.mask_caption_sft.loop.caption_weights import AdvantageWeights
+from projects.mask_caption_sft.loop.objectives import WeightedCaptions
+
+with read_base():
+    from .sa2va_4b import *
+
+model['objectives'].update(
+    best_of_k=None,
+    weighted_captions=dict(
+        type=WeightedCaptions, weighting=dict(type=AdvantageWeights, normalize=True), weight=2.0
+    ),
+    human_masks=dict(type=HumanExpressions, caption_weight=0.0, iou_weight=1.0),
+    hold_describer=dict(type=NearStart, weight=1.0),
+)
+model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
+listening, comparing = (0.0, 0.5), (0.5, 1.0)
+model['periods'] = dict(
+    human_masks=listening,
+    hold_describer=listening,
+    human_expressions=comparing,
+    teacher_iou=comparing,
+    weighted_captions=comparing,
+    near_start=comparing,
+)
