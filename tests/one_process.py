@@ -1,26 +1,24 @@
-"""A stand-in for ``multiprocessing.Pool`` that a test can look into."""
+"""A stand-in for ``ProcessPoolExecutor`` that a test can look into."""
+
+from concurrent.futures import Executor, Future
 
 
-class _Later:
+class _Later(Future):
     def __init__(self, function, args):
-        self.get = lambda: function(*args)
+        super().__init__()
+        self.call = lambda: function(*args)
+
+    def result(self, timeout=None):
+        return self.call()
 
 
-class OneProcessPool:
-    """Runs tasks in this process: monkeypatched functions are seen, and their failures arrive."""
+class OneProcessPool(Executor):
+    """Runs each task in this process when its result is taken: monkeypatched functions are seen, and their
+    failures arrive.
+    """
 
-    def __init__(self, _, initializer, args):
-        initializer(*args)
+    def __init__(self, _, initializer, initargs):
+        initializer(*initargs)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_): ...
-
-    def apply_async(self, function, args):
+    def submit(self, function, *args):
         return _Later(function, args)
-
-    def imap(self, function, tasks, chunksize=1):
-        return map(function, tasks)
-
-    imap_unordered = imap

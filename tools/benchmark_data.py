@@ -33,7 +33,7 @@ from projects.mask_caption_sft.datasets.index.source import TableSource
 from projects.mask_caption_sft.datasets.index.table import open_table
 from projects.mask_caption_sft.datasets.packs.write import write_pack
 from projects.mask_caption_sft.datasets.packs.convert import FrameEncoding, PackTask, encoding_loss
-from projects.mask_caption_sft.datasets.parallel import call_task, set_task
+from projects.mask_caption_sft.datasets.parallel import in_order
 
 _MASKS_PER_IMAGE = 100
 
@@ -60,11 +60,10 @@ def drop_from_cache(folder: Path) -> None:
 
 def rate(dataset, workers: int) -> float:
     """Samples per second over all records."""
-    with multiprocessing.Pool(workers, set_task, (ReadRecord(dataset),)) as pool:
-        start = time.perf_counter()
-        for _ in pool.imap_unordered(call_task, range(len(dataset)), chunksize=4):
-            pass
-        return len(dataset) / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for _ in in_order(ReadRecord(dataset), range(len(dataset)), workers):
+        pass
+    return len(dataset) / (time.perf_counter() - start)
 
 
 def benchmark_pack(npz: Path, copies: int, quality: int) -> None:
@@ -167,8 +166,7 @@ def benchmark_index(num_masks: int) -> None:
             chosen = table.select(['reference'], mask_filter)
             seconds, grown = time.process_time() - start, private_bytes() - before
             print(f'{state}: {seconds:.3f} s of CPU, {grown / 1e6:.1f} MB, {len(chosen):,} images')
-        with multiprocessing.get_context('fork').Pool(1, set_task, (DrawRecords(chosen),)) as pool:
-            memory = [pool.apply(call_task, (seed,)) for seed in range(5)]
+        memory = in_order(DrawRecords(chosen), range(5), num_workers=1)
         listed = ', '.join(f'{m / 1e6:.1f}' for m in memory)
         print(f'private MB of a worker after each 5,000 draws: {listed}')
         start = time.process_time()

@@ -1,7 +1,7 @@
 """Work that is divided: nothing twice, nothing left out, and the merge says what is missing."""
 
+import concurrent.futures
 import json
-import multiprocessing
 import shutil
 
 import pytest
@@ -20,7 +20,7 @@ from tests.one_process import OneProcessPool
 
 @pytest.fixture(autouse=True)
 def _one_process(monkeypatch):
-    monkeypatch.setattr(multiprocessing, 'Pool', OneProcessPool)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', OneProcessPool)
 
 
 @pytest.mark.parametrize('total', [0, 1, 7, 100])

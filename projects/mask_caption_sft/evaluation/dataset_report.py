@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from ..datasets.base import RECORD_ERRORS, RegionDataset
 from ..datasets.formats.channel_order import mostly_swapped, swap_evidence
-from ..datasets.parallel import call_task, set_task
+from ..datasets.parallel import in_order
 from .light_outliers import LightOutliers
 
 #: Phrase in a reason -> kind of fault; the first match counts.
@@ -139,8 +138,8 @@ def _out_of_bounds(record: dict[str, Any], size: tuple[int, int]) -> int:
 
 def inspect(dataset: RegionDataset, rows: Sequence[int], num_workers: int = 1) -> Iterator[RecordFacts]:
     """Facts of the records at these positions, in order, with a progress bar."""
-    with multiprocessing.Pool(num_workers, set_task, (InspectRecord(dataset),)) as pool:
-        yield from tqdm(pool.imap(call_task, rows, chunksize=8), total=len(rows), mininterval=1)
+    facts = in_order(InspectRecord(dataset), rows, num_workers)
+    yield from tqdm(facts, total=len(rows), mininterval=1)
 
 
 def kind_of_fault(reason: str) -> str:

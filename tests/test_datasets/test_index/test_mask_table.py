@@ -153,7 +153,7 @@ def test_a_newly_added_archive_is_read_and_the_rest_is_not_read_again(folder, lo
     shutil.copytree(first, root / 'sa_000000', ignore=hidden)
     assert len(SA1B(data_root=str(root))) == 3
     shutil.copytree(first, root / 'sa_000001', ignore=hidden)
-    monkeypatch.setattr('multiprocessing.Pool', OneProcessPool)
+    monkeypatch.setattr('concurrent.futures.ProcessPoolExecutor', OneProcessPool)
     read, real = [], sa1b_module.annotation_columns
     monkeypatch.setattr(sa1b_module, 'annotation_columns', lambda content: read.append(1) or real(content))
     assert len(SA1B(data_root=str(root))) == 6

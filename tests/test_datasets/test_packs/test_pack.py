@@ -1,5 +1,6 @@
 """A pack gives what its dataset gives, and knows when it is damaged or unfinished."""
 
+import concurrent.futures
 import json
 import multiprocessing
 import pickle
@@ -139,7 +140,7 @@ class Interrupted:
 def test_an_interrupted_pack_goes_on_and_is_not_read_before(written, tmp_path, monkeypatch):
     dataset = everything(SAVPairs, written / 'sav')
     whole = pack(dataset, tmp_path / 'whole')
-    monkeypatch.setattr(multiprocessing, 'Pool', OneProcessPool)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', OneProcessPool)
     monkeypatch.setattr('projects.mask_caption_sft.datasets.packs.write._TASKS_PER_COMMIT', 1)
     task, out = PackTask(dataset, FrameEncoding('png')), tmp_path / 'halves'
     with pytest.raises(KeyboardInterrupt):

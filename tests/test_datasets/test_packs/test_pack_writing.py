@@ -1,10 +1,10 @@
 """A pack is written with bounded memory, keeps RLEs as they are, and can be added to."""
 
+import concurrent.futures
 import json
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tests.one_process import OneProcessPool
 
 @pytest.fixture
 def one_process(monkeypatch):
-    monkeypatch.setattr(multiprocessing, 'Pool', OneProcessPool)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', OneProcessPool)
 
 
 class CountingPool(OneProcessPool):
@@ -27,13 +27,13 @@ class CountingPool(OneProcessPool):
 
     begun = 0
 
-    def apply_async(self, function, args):
+    def submit(self, function, *args):
         CountingPool.begun += 1
-        return super().apply_async(function, args)
+        return super().submit(function, *args)
 
 
 def test_workers_are_at_most_so_many_results_ahead(monkeypatch):
-    monkeypatch.setattr(multiprocessing, 'Pool', CountingPool)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', CountingPool)
     monkeypatch.setattr(CountingPool, 'begun', 0)
     results = in_order(lambda number: 10 * number, range(50), num_workers=2, ahead=5)
     ahead = [CountingPool.begun - taken for taken, _ in enumerate(results, start=1)]
@@ -45,19 +45,31 @@ def test_results_of_real_processes_come_in_order():
     assert list(in_order(abs, range(-9, 0), 2, ahead=3)) == list(range(9, 0, -1))
 
 
-def sleep_unless_first(path: str) -> None:
-    if not path.endswith('first'):
-        time.sleep(20)
-        Path(path).touch()
-        os._exit(1)  # the pool waits for it
+def note(path: Path) -> None:
+    path.touch()
 
 
+@pytest.fixture
+def _a_handler_that_only_takes_note():
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # as a training's
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures('_a_handler_that_only_takes_note')
 def test_workers_end_when_no_more_results_are_taken_though_they_inherit_a_handler(tmp_path):
-    signal.signal(signal.SIGTERM, lambda *_: None)  # as a training's, which only takes note
-    results = in_order(sleep_unless_first, [str(tmp_path / 'first'), str(tmp_path / 'second')], 2)
-    next(results)
-    results.close()
-    assert not (tmp_path / 'second').exists()
+    """At once, too: a worker that is told to end before it has begun hung the suite."""
+    for number in range(20):
+        results = in_order(note, [tmp_path / f'{number}-{task}' for task in range(100)], 2, ahead=5)
+        next(results)
+        results.close()
+        assert len(list(tmp_path.glob(f'{number}-*'))) < 10  # not the tasks that nobody waits for
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed_is_an_error_and_no_wait_without_end():
+    with pytest.raises(RuntimeError, match='killed, most likely because memory ran out'):
+        list(in_order(os._exit, [1, 1, 1], 2))
 
 
 def names(folder):

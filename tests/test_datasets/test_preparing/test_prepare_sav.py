@@ -1,8 +1,8 @@
 """Frames and masks of a prepared pair belong together: videos of a square that moves as told."""
 
+import concurrent.futures
 import importlib
 import json
-import multiprocessing
 import sys
 from pathlib import Path
 
@@ -218,7 +218,7 @@ def test_the_real_annotations_give_pairs(shared_dir):
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
     """The tool, in this process, on three videos: ``tool('out', '--format', 'npz')``."""
-    monkeypatch.setattr(multiprocessing, 'Pool', OneProcessPool)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', OneProcessPool)
     for number in range(3):
         write_video(tmp_path / 'videos', f'sav_{number:06d}')
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ..parallel import call_task, set_task
+from ..parallel import in_order
 from .listing import Listing
 from .place import PARTS, TABLE
 from .schema import FORMAT_VERSION, TablePart
@@ -101,14 +101,9 @@ def _run(make_part, todo: list, num_workers: int | None, title: str) -> None:
     alone = len(todo) <= 1 or multiprocessing.current_process().daemon
     count = 1 if alone else num_workers or min(16, len(os.sched_getaffinity(0)))
     bar = tqdm(total=len(todo), desc=title, mininterval=1, disable=len(todo) <= 1)
-    if count == 1:
-        for task in todo:
-            make_part(task)
-            bar.update()
-    else:
-        with multiprocessing.Pool(min(count, len(todo)), set_task, (make_part,)) as pool:
-            for _ in pool.imap_unordered(call_task, todo):
-                bar.update()
+    made = map(make_part, todo) if count == 1 else in_order(make_part, todo, min(count, len(todo)))
+    for _ in made:
+        bar.update()
     bar.close()
 
 
