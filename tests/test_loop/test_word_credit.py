@@ -1,16 +1,18 @@
-"""Only words that help are taught."""
+"""Words that help are taught, and words that mislead are unlearned."""
 
 import pytest
 import torch
 
-from projects.mask_caption_sft.loop.objectives import BestOfK
-from projects.mask_caption_sft.loop.word_credit import WordCredit
+from projects.mask_caption_sft.loop.caption_weights import AdvantageWeights
+from projects.mask_caption_sft.loop.objectives import BestOfK, WeightedCaptions
+from projects.mask_caption_sft.loop.word_credit import WordCredit, WordWeights
+from projects.mask_caption_sft.losses import LossTable, token_losses
 from tests.miniature import miniature_batch, miniature_model
 from tests.scripted_loop import part_of
 
 
-def hearing(model, needed: dict[str, float]) -> None:
-    """The teacher finds 1 of a region, less what each missing word costs."""
+def hearing(model, needed: dict[str, float], misleading: dict[str, float] | None = None) -> None:
+    """The teacher finds 1 of a region, less what each missing word costs, and each misleading one."""
     heard: list[str] = []
     embed = model.teacher.embed_captions
     segment = model.teacher.segment
@@ -22,7 +24,9 @@ def hearing(model, needed: dict[str, float]) -> None:
     def segment_what_was_heard(views, embeds, prefix):
         result = segment(views, embeds, prefix)
         for row, text in enumerate(heard):
-            lost = sum(cost for word, cost in needed.items() if word not in text.split())
+            said = text.split()
+            lost = sum(cost for word, cost in needed.items() if word not in said)
+            lost += sum(cost for word, cost in (misleading or {}).items() if word in said)
             result.mask_logits[row] = torch.where(part_of(views.masks[row], 1 - lost), 1.0, -1.0)
         return result
 
@@ -54,3 +58,46 @@ def test_a_repeated_word_helps_nowhere():
     step.segmenter, step.student, step.segmenter_prefix = model.teacher, model.student, None
     taught = WordCredit()(step, torch.tensor([0]), captions, torch.tensor([1.0]))
     assert taught[captions.in_caption].tolist() == [False, False]
+
+
+def test_a_word_that_leads_away_is_unlearned_and_one_that_helps_is_taught():
+    """Of "red orange" red is worth 0.3, and without orange 0.04 more is found."""
+    even = dict(type=AdvantageWeights)  # of one caption said twice there is nothing to compare
+    weighted = WeightedCaptions(even, weight=1.0, words=dict(weight=2.0, full_iou=0.1))
+    model, batch = (
+        miniature_model(num_captions=2, objectives=dict(w=weighted)).eval(),
+        miniature_batch([None]),
+    )
+    written = model.student.text.encode_answers(['red orange', 'red orange'])
+    model.student.describe = lambda *args: written
+    hearing(model, {'red': 0.3}, misleading={'orange': 0.04})
+    found = model.loss(batch)
+
+    views1, _ = model.student.look(batch)
+    scores = model.student.score(views1, model.student.text.encode_answers(['red orange']))
+    red, orange, _ = token_losses(scores.logits, scores.targets)[0]  # and the end of turn, which weighs 0
+    assert found['loss_weighted'].item() == pytest.approx((2.0 * red - 0.8 * orange).item() / 3, rel=0.05)
+    assert found['signal/helping_ratio'].item() == found['signal/misleading_ratio'].item() == 0.5
+
+
+def test_so_many_words_of_each_caption_are_left_out_by_chance():
+    model, batch = miniature_model(num_captions=1), miniature_batch([None])
+    hearing(model, {'red': 0.5, 'star': 0.5})
+    captions = model.student.text.encode_answers(['red star', 'star'])
+    step = type('Step', (), dict(table=LossTable(torch.zeros(()))))()
+    _, step.views2 = model.student.look(batch)
+    step.segmenter, step.student, step.segmenter_prefix = model.teacher, model.student, None
+    seen = set()
+    for _ in range(20):
+        weights = WordWeights(weight=1.0, num_words=1)(
+            step, torch.tensor([0, 0]), captions, torch.tensor([1.0, 0.5])
+        )
+        assert weights[1, :2].tolist() == [1.0, 0.0]
+        seen.add(tuple(weights[0].tolist()))
+    assert seen == {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)}
+
+
+@pytest.mark.parametrize('setting', ['full_iou', 'num_words'])
+def test_settings_that_would_do_nothing_are_refused(setting):
+    with pytest.raises(ValueError, match=f'{setting}=0 '):
+        WordWeights(**{setting: 0})

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...losses import caption_loss
+from ...losses import token_losses
 from ...ops.build import build
 from ...ops.distinct import first_of_equals
 from ...structures import CaptionLogits
 from ..reward import Reward
 from ..step import Step
+from ..word_credit import WordWeights
 from .objective import Objective
 
 
@@ -31,6 +32,7 @@ class WeightedCaptions(Objective):
             cost no pass of the student.
         by_token: Cross-entropy is averaged over a caption's tokens; False sums it, as minimum risk and
             REINFORCE are written.
+        words: How strongly each word is taught besides, see :class:`WordWeights`; None: not at all.
     """
 
     needs_candidates = True
@@ -42,8 +44,10 @@ class WeightedCaptions(Objective):
         weight: float = 5.0,
         min_spread: float = 0.0,
         by_token: bool = True,
+        words: Any = None,
     ) -> None:
         self.weighting, self.reward = build(weighting), build(reward or {}, Reward)
+        self.words = build(words, WordWeights)
         self.weight, self.min_spread, self.by_token = weight, min_spread, by_token
 
     def ask(self, step: Step) -> '_Group | None':
@@ -56,7 +60,7 @@ class WeightedCaptions(Objective):
         has_spread = rewards.max(0).values - rewards.min(0).values >= self.min_spread
         rows = has_spread.nonzero()[:, 0]
         step.table.log('signal/taught_ratio', has_spread.float())
-        return _Group.of(step, rows, rewards[:, rows]) if len(rows) else None
+        return _Group.of(step, rows, rewards[:, rows], self.words) if len(rows) else None
 
     def teach(self, step: Step, asked: '_Group | None') -> None:
         """The weighted captions."""
@@ -68,11 +72,13 @@ class WeightedCaptions(Objective):
     def _losses(self, group: '_Group') -> Tensor:
         """``[R]``, of the regions with a spread."""
         scores = group.scores()
-        means = caption_loss(scores.logits, scores.targets)[group.numbers]
-        sums = means * group.lengths
-        weights = self.weighting(group.rewards, -sums.detach(), group.is_first)
-        weights = weights.masked_fill(group.is_empty, 0.0)
-        return (weights * (means if self.by_token else sums)).sum(0)
+        losses = token_losses(scores.logits, scores.targets)[group.numbers]
+        weights = self.weighting(group.rewards, -losses.detach().sum(-1), group.is_first)
+        weights = weights.masked_fill(group.is_empty, 0.0)[..., None]
+        if group.word_weights is not None:
+            weights = weights + group.word_weights[group.numbers] / len(weights)
+        lengths = group.lengths if self.by_token else torch.ones_like(group.lengths)
+        return ((weights * losses).sum(-1) / lengths.clamp(min=1)).sum(0)
 
 
 @dataclass
@@ -83,7 +89,8 @@ class _Group:
         rewards, lengths, is_first, is_empty: ``[K, R]``: what each is worth, its number of tokens, whether no
             earlier one is equal to it, and whether it says nothing.
         numbers: ``[K, R]`` long, where the scores of each are.
-        scores: Gives those scores.
+        scores: Gives those scores, of S captions.
+        word_weights: ``[S, L]``, of their tokens.
     """
 
     rewards: Tensor
@@ -92,20 +99,23 @@ class _Group:
     is_empty: Tensor
     numbers: Tensor
     scores: Callable[[], CaptionLogits]
+    word_weights: Tensor | None
 
     @classmethod
-    def of(cls, step: Step, rows: Tensor, rewards: Tensor) -> '_Group':
+    def of(cls, step: Step, rows: Tensor, rewards: Tensor, words: WordWeights | None) -> '_Group':
         """Those of some regions ``[R]``, which are asked for."""
         positions = torch.arange(len(step.candidates), device=rows.device).view(-1, len(step.views1))[:, rows]
         captions = step.candidates[positions.flatten()]
         written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
         first, numbers = first_of_equals([(number % len(rows), ids) for number, ids in enumerate(written)])
         scored = torch.tensor(first, device=rows.device)
+        about, iou = rows[scored % len(rows)], step.candidate_iou[:, rows].flatten()[scored]
         return cls(
             rewards=rewards,
             lengths=captions.mask.sum(1).view_as(rewards),
             is_first=torch.isin(torch.arange(len(written), device=rows.device), scored).view_as(rewards),
             is_empty=captions.is_empty().view_as(rewards),
             numbers=torch.tensor(numbers, device=rows.device).view_as(rewards),
-            scores=step.questions.score(step.views1[rows[scored % len(rows)]], captions[scored]),
+            scores=step.questions.score(step.views1[about], captions[scored]),
+            word_weights=None if words is None else words(step, about, captions[scored], iou),
         )
