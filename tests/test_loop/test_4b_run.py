@@ -1,7 +1,4 @@
-"""The 4B config's own run on a miniature: its optimizer, schedule, hooks and Runner, some iterations of it.
-
-Overrides are for size only, and for a CPU: an untouched setting that changes in the config changes here too.
-"""
+"""The 4B config's own run on a miniature: its optimizer, schedule, hooks and Runner, some iterations."""
 
 import math
 from itertools import pairwise
@@ -10,30 +7,16 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.optim.optimizer import amp_optimizer_wrapper
 
-from projects.mask_caption_sft.datasets.base import RegionDataset
 from projects.mask_caption_sft.engine.guarded_step import GuardedAmpOptimWrapper
 from projects.mask_caption_sft.engine.training_runner import TrainingRunner
 from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 from projects.mask_caption_sft.hooks.update_guard_hook import UpdateGuardHook
-from tests.miniature import bfloat16_base, miniature_sample
+from tests.small_4b import run_small_4b, small_4b
 
 LENGTH = 12
 #: Iterations, counted from 0, in which one gradient is NaN: one of them spoils the second of three updates.
 SPOILT = [5]
-
-
-class Images(RegionDataset):
-    """Three tiles and two regions without a text, or one tile and one region with a text, in turn."""
-
-    def list_records(self):
-        return [{'sample_id': str(i), 'number': i} for i in range(2 * LENGTH)]
-
-    def read_record(self, record):
-        number = record['number']
-        texts, tiles = (['a red shirt.'], 1) if number % 2 else ([None, None], 3)
-        return miniature_sample(record['sample_id'], texts, self.name, seed=number, num_tiles=tiles)
 
 
 class Watch(Hook):
@@ -60,36 +43,14 @@ class Watch(Hook):
         return {name: tensor.clone() for name, tensor in runner.model.state_dict().items()}
 
 
-def config_of(work_dir) -> Config:
-    config = Config.fromfile('configs/mask_caption_sft_4b.py', format_python_code=False)
-    config.model.sa2va.update(base=str(bfloat16_base()))
-    config.model.sa2va.lora.update(r=4, lora_alpha=8)
-    # No mask of random weights reaches the thresholds, and nothing would be taught.
-    config.model.objectives.best_of_k.update(margin_iou=-1.0, min_iou=0.0)
-    config.model.objectives.segment_captions.update(gate_iou=1e-6)
-    config.model.update(max_caption_len=6)
-    config.model.segmentation_losses.update(num_points=256)
-    work_dir.mkdir()
-    images = dict(type=Images, data_root=str(work_dir), pipeline=[])
-    config.train_dataloader.dataset.datasets = dict(images=images)
-    config.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False)
-    config.train_cfg.update(max_epochs=None, max_iters=LENGTH)
-    config.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
-    config.update(test_dataloader=None, test_cfg=None, test_evaluator=None)
-    config.custom_hooks.append(dict(type=Watch))
-    config.work_dir = str(work_dir)
-    return config
-
-
 @pytest.fixture(scope='module')
 def runner(tmp_path_factory) -> TrainingRunner:
     """After the run."""
-    with pytest.MonkeyPatch.context() as patch:
-        # All that MMEngine's wrapper looks at before it accepts a device; its scaler is off without a GPU.
-        patch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
-        runner = TrainingRunner.from_cfg(config_of(tmp_path_factory.mktemp('run') / 'work'))
-        runner.train()
-    return runner
+    config = small_4b('mask_caption_sft_4b', tmp_path_factory.mktemp('run') / 'work', LENGTH, Watch)
+    # No mask of random weights reaches the thresholds, and nothing would be taught.
+    config.model.objectives.best_of_k.update(margin_iou=-1.0, min_iou=0.0)
+    config.model.objectives.segment_captions.update(gate_iou=1e-6)
+    return run_small_4b(config)
 
 
 @pytest.mark.slow
