@@ -1,4 +1,4 @@
-"""Minimum risk over the captions of a region."""
+"""Minimum risk over the whole captions of a region."""
 
 from mmengine.config import read_base
 
@@ -8,5 +8,5 @@ with read_base():
     from .mask_caption_sft_tiny import *
 
 model['objectives']['weighted_captions'].update(
-    weighting=dict(type=MinimumRiskWeights, sharpness=0.3), weight=5.0, by_token=False
+    weighting=dict(type=MinimumRiskWeights, sharpness=0.3), weight=5.0, by_token=False, words=None
 )

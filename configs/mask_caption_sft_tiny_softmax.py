@@ -1,4 +1,4 @@
-"""All captions are taught, the better the more."""
+"""All captions are taught as a whole, the better the more."""
 
 from mmengine.config import read_base
 
@@ -7,4 +7,6 @@ from projects.mask_caption_sft.loop.caption_weights import SoftmaxWeights
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['objectives']['weighted_captions'].update(weighting=dict(type=SoftmaxWeights, temperature=0.1))
+model['objectives']['weighted_captions'].update(
+    weighting=dict(type=SoftmaxWeights, temperature=0.1), words=None
+)

@@ -3,13 +3,15 @@
 In the first half the segmenter learns the words that the describer says, from captions that the describer
 was sure of, found or not (``segment_captions``). The describer is held meanwhile: a word that it says
 rightly and nobody hears would be unlearned as soon as captions are compared. In the second half, of K
-captions those that are better than the region's mean are taught, the others unlearned.
+captions those that are better than the region's mean are taught, the others unlearned; and of
+these each word by what it adds.
 """
 
 from mmengine.config import read_base
 
 from projects.mask_caption_sft.loop.caption_weights import AdvantageWeights
 from projects.mask_caption_sft.loop.objectives import WeightedCaptions
+from projects.mask_caption_sft.loop.word_credit import WordWeights
 
 with read_base():
     from .sa2va_4b import *
@@ -17,7 +19,10 @@ with read_base():
 model['objectives'].update(
     best_of_k=None,
     weighted_captions=dict(
-        type=WeightedCaptions, weighting=dict(type=AdvantageWeights, normalize=True), weight=2.0
+        type=WeightedCaptions,
+        weighting=dict(type=AdvantageWeights, normalize=True),
+        weight=2.0,
+        words=dict(type=WordWeights, weight=4.0, num_words=3),
     ),
     human_masks=dict(type=HumanExpressions, caption_weight=0.0, iou_weight=1.0),
     hold_describer=dict(type=NearStart, weight=1.0),

@@ -57,7 +57,7 @@ class WordWeights:
     """
 
     weight: float = 2.0
-    full_iou: float = 0.1
+    full_iou: float = 0.03
     num_words: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,8 @@
+"""GRPO: whole captions are compared, as in the default, and nothing asks what a single word adds."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .mask_caption_sft_tiny import *
+
+model['objectives']['weighted_captions'].update(words=None)
