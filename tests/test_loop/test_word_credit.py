@@ -1,5 +1,7 @@
 """Words that help are taught, and words that mislead are unlearned."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -97,7 +99,41 @@ def test_so_many_words_of_each_caption_are_left_out_by_chance():
     assert seen == {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)}
 
 
-@pytest.mark.parametrize('setting', ['full_iou', 'num_words'])
+def test_of_two_words_that_tell_the_same_each_adds_half_where_they_join_some():
+    """Shapley's value: either finds all of the region, and none half of it."""
+    model, batch = miniature_model(num_captions=1), miniature_batch([None])
+    hearing(model, {})
+    segment = model.teacher.segment
+    heard: list[str] = []
+    embed = model.teacher.embed_captions
+    model.teacher.embed_captions = lambda texts: (heard.__setitem__(slice(None), texts), embed(texts))[1]
+
+    def segment_either(views, embeds, prefix):
+        result = segment(views, embeds, prefix)
+        for row, text in enumerate(heard):
+            share = 1.0 if 'red' in text or 'star' in text else 0.5
+            result.mask_logits[row] = torch.where(part_of(views.masks[row], share), 1.0, -1.0)
+        return result
+
+    model.teacher.segment = segment_either
+    captions = model.student.text.encode_answers(['red star'])
+    step = type('Step', (), dict(table=LossTable(torch.zeros(()))))()
+    _, step.views2 = model.student.look(batch)
+    step.segmenter, step.student, step.segmenter_prefix = model.teacher, model.student, None
+    ask = partial(WordWeights, weight=1.0, full_iou=1.0)
+
+    def mean(**settings):
+        drawn = [ask(**settings)(step, torch.tensor([0]), captions, torch.tensor([1.0])) for _ in range(60)]
+        return torch.cat(drawn).mean(0).tolist()
+
+    assert mean(joins='all') == [0.0, 0.0, 0.0]
+    red, star, end = mean(joins='some')
+    assert red + star == pytest.approx(0.5, abs=0.05)  # all that the two add to none
+    assert red == pytest.approx(0.25, abs=0.1)
+    assert end == 0
+
+
+@pytest.mark.parametrize('setting', ['full_iou', 'num_words', 'joins'])
 def test_settings_that_would_do_nothing_are_refused(setting):
-    with pytest.raises(ValueError, match=f'{setting}=0 '):
+    with pytest.raises(ValueError, match=f'{setting}=0 is|{setting}=0 tries'):
         WordWeights(**{setting: 0})

@@ -1,11 +1,11 @@
 """Which words of a caption its region is found by, and which lead away from it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..ops.distinct import first_of_equals
 from ..ops.mask import mask_iou
 from ..structures import Captions
 from .candidates import masks_from
@@ -34,77 +34,96 @@ class WordCredit:
             captions: N captions.
             iou: ``[N]``, from the whole captions.
         """
-        lost = _iou_lost(step, rows, captions, iou)
-        helps = _of_tokens(step, captions, lost) >= self.min_drop
+        added = _added_iou(step, rows, captions, iou)
+        helps = _of_tokens(step, captions, added) >= self.min_drop
         return captions.mask & (helps | ~captions.in_caption)
 
 
 @dataclass
 class WordWeights:
-    """Each word is taught by what it adds to its caption: by the IoU that is lost without it. One without
-    which the region is found better is unlearned.
+    """Each word is taught by what it adds: by how much the IoU rises when it joins other words of its
+    caption. One that lowers it is unlearned.
 
-    The caption without the word is the baseline, as in counterfactual policy gradients (Foerster et al.
-    2018), and all else is equal. Whole captions differ in many words at once: "the orange star at the left"
-    earns as much as another one if the region is found by its place, whatever its colour.
+    Whole captions differ in many words at once: "the orange star at the left" earns as much as a true
+    one if the region is found by its place, whatever its colour. Here all else is equal.
 
     Args:
-        weight: Of a word without which at least ``full_iou`` is lost; a caption that is better than its
-            group by a standard deviation weighs 1 (``AdvantageWeights(normalize=True)``).
+        weight: Of a word that adds at least ``full_iou``; a caption that is better than its group by a
+            standard deviation weighs 1 (``AdvantageWeights(normalize=True)``).
         full_iou: The IoU from which on a word counts in full; below, in proportion.
-        num_words: So many words of each caption are left out, one at a time, drawn at random; the others
-            weigh nothing in this step. None leaves out each. Every one costs a mask by the segmenter.
+        joins: ``'all'``: it joins all the others, so that of two words that tell the same neither adds
+            anything, as in counterfactual policy gradients (Foerster et al. 2018). ``'some'``: it joins
+            those that come before it in a random order, so that both do, on average by their Shapley
+            values (Castro et al. 2009).
+        num_words: So many words of each caption are tried, drawn at random; the others weigh nothing in
+            this step. None tries each. A word costs one mask by the segmenter, and one more where it joins
+            some and not all words are tried.
     """
 
     weight: float = 2.0
     full_iou: float = 0.03
+    joins: str = 'all'
     num_words: int | None = None
 
     def __post_init__(self) -> None:
         if not self.full_iou > 0:
             raise ValueError(f'full_iou={self.full_iou} is an IoU from which on a word counts, above 0.')
+        if self.joins not in ('all', 'some'):
+            raise ValueError(f"joins={self.joins!r} is neither 'all' nor 'some' of a caption's words.")
         if self.num_words is not None and self.num_words < 1:
-            raise ValueError(f'num_words={self.num_words} leaves out no word. Give at least 1, or None.')
+            raise ValueError(f'num_words={self.num_words} tries no word. Give at least 1, or None.')
 
     def __call__(self, step: Step, rows: Tensor, captions: Captions, iou: Tensor) -> Tensor:
         """``[N, L]``, from -weight to weight; 0 for the end of turn. Arguments as of :class:`WordCredit`."""
-        lost = _iou_lost(step, rows, captions, iou, self.num_words)
-        values = torch.tensor(list(lost.values()))
+        added = _added_iou(step, rows, captions, iou, self.joins == 'all', self.num_words)
+        values = torch.tensor(list(added.values()))
         step.table.log('signal/helping_ratio', values > 0.02)
         step.table.log('signal/misleading_ratio', values < -0.02)
-        return self.weight * (_of_tokens(step, captions, lost) / self.full_iou).clamp(-1, 1)
+        return self.weight * (_of_tokens(step, captions, added) / self.full_iou).clamp(-1, 1)
 
 
-def _iou_lost(
-    step: Step, rows: Tensor, captions: Captions, iou: Tensor, num_words: int | None = None
+def _added_iou(
+    step: Step,
+    rows: Tensor,
+    captions: Captions,
+    iou: Tensor,
+    joins_all: bool = True,
+    num_words: int | None = None,
 ) -> dict[tuple[int, int], float]:
-    """By caption and word, both from 0: by how much the IoU in view 2 falls without the word."""
-    words = [text.split() for text in captions.texts]
-    cases = [(n, i) for n, said in enumerate(words) for i in _some(len(said), num_words)]
-    if not cases:
-        return {}
-    texts = [' '.join(words[n][:i] + words[n][i + 1 :]) for n, i in cases]
-    about = torch.tensor([n for n, _ in cases], device=rows.device)
-    first, numbers = first_of_equals(list(zip(rows[about].tolist(), texts)))
-    found = _iou(step, rows[about[first]], [texts[case] for case in first], at_once=len(rows))
-    return dict(zip(cases, (iou[about] - found[numbers]).tolist()))
+    """By caption and word, both from 0: by how much the IoU in view 2 rises when the word joins others."""
+    row_of: list[int] = rows.tolist()
+    known: dict[tuple[int, str], float] = {}
+    added = []
+    for n, (text, found) in enumerate(zip(captions.texts, iou.tolist())):
+        words = text.split()
+        known[row_of[n], ' '.join(words)] = found
+        for word, others in _joined(len(words), joins_all, num_words):
+            joined, alone = (' '.join(words[i] for i in sorted(some)) for some in ([*others, word], others))
+            added.append(((n, word), (row_of[n], joined), (row_of[n], alone)))
+    texts = [text for _, joined, alone in added for text in (joined, alone)]
+    asked = [text for text in dict.fromkeys(texts) if text not in known]
+    known.update(zip(asked, _iou(step, asked, at_once=len(rows))))
+    return {case: known[joined] - known[alone] for case, joined, alone in added}
 
 
-def _some(count: int, at_most: int | None) -> list[int]:
-    if at_most is None or at_most >= count:
-        return list(range(count))
-    return torch.randperm(count)[:at_most].tolist()
+def _joined(count: int, joins_all: bool, at_most: int | None) -> Iterator[tuple[int, list[int]]]:
+    """Of so many words those that are tried, each with the words that it joins."""
+    order = torch.randperm(count).tolist()
+    for place in torch.randperm(count)[:at_most].tolist():
+        yield order[place], order[:place] + (order[place + 1 :] if joins_all else [])
 
 
-def _iou(step: Step, rows: Tensor, texts: list[str], at_once: int) -> Tensor:
-    """``[N]``, of the segmenter's masks from N texts; so many at once as there are captions, for memory."""
-    parts = []
+def _iou(step: Step, texts: list[tuple[int, str]], at_once: int) -> list[float]:
+    """Of the segmenter's masks from texts about regions; for memory, so many at once as there are captions."""
+    found: list[float] = []
     for begin in range(0, len(texts), at_once):
-        views = step.views2[rows[begin : begin + at_once]]
+        part = texts[begin : begin + at_once]
+        views = step.views2[torch.tensor([row for row, _ in part], device=step.views2.image_index.device)]
         assert views.masks is not None
-        embeds = step.segmenter.embed_captions(texts[begin : begin + at_once])
-        parts.append(mask_iou(masks_from(step.segmenter, views, embeds, step.segmenter_prefix), views.masks))
-    return torch.cat(parts)
+        embeds = step.segmenter.embed_captions([text for _, text in part])
+        masks = masks_from(step.segmenter, views, embeds, step.segmenter_prefix)
+        found += mask_iou(masks, views.masks).tolist()
+    return found
 
 
 def _of_tokens(step: Step, captions: Captions, of_words: dict[tuple[int, int], float]) -> Tensor:
