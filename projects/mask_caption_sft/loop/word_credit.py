@@ -114,7 +114,7 @@ def _joined(count: int, joins_all: bool, at_most: int | None) -> Iterator[tuple[
 
 
 def _iou(step: Step, texts: list[tuple[int, str]], at_once: int) -> list[float]:
-    """Of the segmenter's masks from texts about regions; for memory, so many at once as there are captions."""
+    """Of the masks from texts about regions; for memory, as many at once as there are captions."""
     found: list[float] = []
     for begin in range(0, len(texts), at_once):
         part = texts[begin : begin + at_once]
