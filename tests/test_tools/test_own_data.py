@@ -1,6 +1,7 @@
 """``tools/train.py CONFIG --data PATH`` on folders as users have them."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -35,9 +36,10 @@ def test_two_updates_and_a_validation_on_data_of_ones_own(workplace, layout):
     assert f'--data own/{layout}: {layout} (' in result.stderr
     assert said in result.stderr
     rows = workplace.scalars(work_dir)
-    losses = [row['loss'] for row in rows if 'loss' in row]
-    assert len(losses) == 2
-    assert all(loss > 0 for loss in losses)
+    updates = [row for row in rows if 'loss' in row]
+    assert len(updates) == 2
+    # The loss itself may lie below 0: captions that are worse than their group's mean are unlearned.
+    assert all(math.isfinite(row['loss']) and row['grad_norm'] > 0 for row in updates)
     [*_, validation] = [row for row in rows if 'mask_cycle/second_view_iou' in row]
     assert validation['mask_cycle/counted'] > 0
     assert 'truth/true' not in validation
