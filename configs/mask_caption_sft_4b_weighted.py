@@ -13,8 +13,6 @@ with read_base():
     # After the run, whose model it replaces.
     from ._base_.models.listen_then_compare import *
 
-# Regions whose captions are all as good or as bad cost no score.
-model['objectives']['weighted_captions'].update(min_spread=0.02)
 # The tiny world's threshold is for captions of seven tokens; the longer a caption, the less likely its least
 # likely token. signal/sure_ratio in the log says how many pass: on the tiny world a third.
 model['objectives']['segment_captions'].update(min_confidence=0.1)

@@ -11,7 +11,7 @@ from mmengine.config import read_base
 
 from projects.mask_caption_sft.loop.caption_weights import AdvantageWeights
 from projects.mask_caption_sft.loop.objectives import WeightedCaptions
-from projects.mask_caption_sft.loop.word_credit import WordWeights
+from projects.mask_caption_sft.loop.word_weights import WordWeights
 
 with read_base():
     from .sa2va_4b import *
@@ -22,7 +22,7 @@ model['objectives'].update(
         type=WeightedCaptions,
         weighting=dict(type=AdvantageWeights, normalize=True),
         weight=2.0,
-        words=dict(type=WordWeights, weight=4.0, num_words=3),
+        words=dict(type=WordWeights, weight=2.0, full_iou=0.1),
     ),
     human_masks=dict(type=HumanExpressions, caption_weight=0.0, iou_weight=1.0),
     hold_describer=dict(type=NearStart, weight=1.0),

@@ -10,10 +10,10 @@ from torch import Tensor
 from ...losses import token_losses
 from ...ops.build import build
 from ...ops.distinct import first_of_equals
-from ...structures import CaptionLogits
+from ...structures import CaptionLogits, Captions
 from ..reward import Reward
 from ..step import Step
-from ..word_credit import WordWeights
+from ..word_weights import HeardWords, WordWeights
 from .objective import Objective
 
 
@@ -32,7 +32,8 @@ class WeightedCaptions(Objective):
             cost no pass of the student.
         by_token: Cross-entropy is averaged over a caption's tokens; False sums it, as minimum risk and
             REINFORCE are written.
-        words: How strongly each word is taught besides, see :class:`WordWeights`; None: not at all.
+        words: How strongly each word is taught besides, see :class:`WordWeights`. Captions are then compared
+            by the mean IoU as their words come, not by that of the whole. None: by whole captions alone.
     """
 
     needs_candidates = True
@@ -54,13 +55,23 @@ class WeightedCaptions(Objective):
         """The scores of all captions of the regions with a spread; None where there is nothing to compare."""
         if step.num_captions < 2:
             return None
-        rewards = self.reward(step)
+        heard = None if self.words is None else self._heard(step, self.words)
+        rewards = self.reward(step, None if heard is None else heard.mean_iou.view_as(step.candidate_iou))
         step.table.log('signal/reward', rewards.mean(0))
         step.table.log('signal/best_iou_gain', step.candidate_iou.max(0).values - step.greedy_iou)
         has_spread = rewards.max(0).values - rewards.min(0).values >= self.min_spread
         rows = has_spread.nonzero()[:, 0]
         step.table.log('signal/taught_ratio', has_spread.float())
-        return _Group.of(step, rows, rewards[:, rows], self.words) if len(rows) else None
+        return _Group.of(step, rows, rewards[:, rows], heard) if len(rows) else None
+
+    @staticmethod
+    def _heard(step: Step, words: WordWeights) -> HeardWords:
+        """All captions; equal ones of a region once."""
+        about = torch.arange(len(step.candidates), device=step.candidates.ids.device) % len(step.views1)
+        first, numbers = _first_of_equals(step.candidates, about)
+        some = torch.tensor(first, device=about.device)
+        heard = words(step, about[some], step.candidates[some], step.candidate_iou.flatten()[some])
+        return HeardWords(heard.mean_iou[numbers], heard.weights[numbers])
 
     def teach(self, step: Step, asked: '_Group | None') -> None:
         """The weighted captions."""
@@ -102,20 +113,25 @@ class _Group:
     word_weights: Tensor | None
 
     @classmethod
-    def of(cls, step: Step, rows: Tensor, rewards: Tensor, words: WordWeights | None) -> '_Group':
+    def of(cls, step: Step, rows: Tensor, rewards: Tensor, heard: HeardWords | None) -> '_Group':
         """Those of some regions ``[R]``, which are asked for."""
         positions = torch.arange(len(step.candidates), device=rows.device).view(-1, len(step.views1))[:, rows]
         captions = step.candidates[positions.flatten()]
-        written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
-        first, numbers = first_of_equals([(number % len(rows), ids) for number, ids in enumerate(written)])
+        first, numbers = _first_of_equals(captions, rows.repeat(len(rewards)))
         scored = torch.tensor(first, device=rows.device)
-        about, iou = rows[scored % len(rows)], step.candidate_iou[:, rows].flatten()[scored]
+        about = rows[scored % len(rows)]
         return cls(
             rewards=rewards,
             lengths=captions.mask.sum(1).view_as(rewards),
-            is_first=torch.isin(torch.arange(len(written), device=rows.device), scored).view_as(rewards),
+            is_first=torch.isin(torch.arange(len(captions), device=rows.device), scored).view_as(rewards),
             is_empty=captions.is_empty().view_as(rewards),
             numbers=torch.tensor(numbers, device=rows.device).view_as(rewards),
             scores=step.questions.score(step.views1[about], captions[scored]),
-            word_weights=None if words is None else words(step, about, captions[scored], iou),
+            word_weights=None if heard is None else heard.weights[positions.flatten()[scored]],
         )
+
+
+def _first_of_equals(captions: Captions, about: Tensor) -> tuple[list[int], list[int]]:
+    """Of N captions about regions ``[N]`` those that are the first of their tokens, and which each equals."""
+    written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
+    return first_of_equals(list(zip(about.tolist(), written)))
