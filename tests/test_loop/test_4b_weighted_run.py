@@ -32,9 +32,8 @@ class Watch(Hook):
 @pytest.fixture(scope='module')
 def watch(tmp_path_factory) -> Watch:
     config = small_4b('mask_caption_sft_4b_weighted', tmp_path_factory.mktemp('run') / 'work', LENGTH, Watch)
-    # Random weights are sure of nothing, and all their masks are as bad.
+    # Random weights are sure of nothing.
     config.model.objectives.segment_captions.update(min_confidence=1e-12)
-    config.model.objectives.weighted_captions.update(min_spread=0.0)
     return run_small_4b(config).watch
 
 
