@@ -16,6 +16,8 @@ from .token_letters import letters_of
 
 #: The marker's letters are within the last so many tokens once it has been written.
 MARKER_WINDOW = 12
+#: A token with one of these bytes holds a part of a word: ASCII letters and digits, and all beyond ASCII.
+OF_WORDS = re.compile(rb'[0-9A-Za-z\x80-\xff]')
 
 
 class AnswerEnd(NamedTuple):
@@ -162,14 +164,16 @@ class TextCodec:
         return self.find_end(row[-MARKER_WINDOW:]).has_ended
 
     def word_of_tokens(self, row: Sequence[int]) -> list[int]:
-        """Which of ``text.split()`` holds the last letter of each token of a caption; -1 before the first.
+        """Which of ``text.split()`` holds the last letter of each token of a caption; -1 for tokens without
+        a letter or digit. A full stop is no part of the word before it: taught as one, it would be repeated.
 
         Args:
             row: The tokens that hold some of the caption's text.
         """
         pieces = [self._token_bytes(token_id) for token_id in row]
         begins = [found.start() for found in re.finditer(rb'\S+', b''.join(pieces))]
-        return [bisect_left(begins, stop) - 1 for stop in accumulate(map(len, pieces))]
+        words = [bisect_left(begins, stop) - 1 for stop in accumulate(map(len, pieces))]
+        return [word if OF_WORDS.search(piece) else -1 for word, piece in zip(words, pieces)]
 
     def position_of_seg(self, answer: Sequence[int]) -> int:
         """The position of the one ``[SEG]`` in an answer."""
