@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..ops import prompts
-from ..structures import Piece, join
+from ..structures import Piece, TextEmbeds, join
 
 if TYPE_CHECKING:
     from .sa2va import Sa2VA
@@ -48,13 +48,12 @@ def describe_piece(model: 'Sa2VA', image: Piece, visual_prompts: Tensor, region:
     return join([*parts, model.embed_text(question)])
 
 
-def segment_piece(model: 'Sa2VA', text: Tensor, follows_image: bool = True) -> Tensor:
-    """``[L, D]``: asks for the mask of a text ``[T, D]`` in the image before it, up to the answer."""
+def segment_pieces(model: 'Sa2VA', texts: TextEmbeds, follows_image: bool = True) -> list[Tensor]:
+    """``[L, D]`` each: asks for the mask of each text in the image before it, up to the answer."""
     suffix = model.embed_inside(prompts.SEGMENT_SUFFIX + model.text.template.before_answer)
-    parts = [text.to(suffix.dtype), suffix]
-    if follows_image:
-        parts = [model.embed_text(prompts.SEGMENT_PREFIX), *parts]
-    return torch.cat(parts)
+    prefix = [model.embed_text(prompts.SEGMENT_PREFIX)] if follows_image else []
+    rows = zip(texts.embeds, texts.mask)
+    return [torch.cat([*prefix, text[keep].to(suffix.dtype), suffix]) for text, keep in rows]
 
 
 def imageless_piece(model: 'Sa2VA') -> Tensor:

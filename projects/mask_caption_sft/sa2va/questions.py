@@ -14,7 +14,7 @@ from ..ops.xtuner_parts import IGNORE_INDEX
 from ..structures import CaptionLogits, Captions, ImageFeatures, Piece, RegionViews, Segmentation, TextEmbeds
 from .prefix import Prefix
 from .prompt_forest import PromptForest
-from .prompt_pieces import describe_piece, image_piece, imageless_piece, segment_piece
+from .prompt_pieces import describe_piece, image_piece, imageless_piece, segment_pieces
 
 if TYPE_CHECKING:
     from .sa2va import Sa2VA
@@ -90,11 +90,10 @@ class Questions:
         if self.prefix is not None:
             self.prefix.read(views.image_index.tolist())  # together, and not one by one
         asked = [
-            self._add(
-                torch.cat([segment_piece(self.model, text[keep], self.show_images), answer_embeds]),
-                after=self._image(image),
+            self._add(torch.cat([piece, answer_embeds]), after=self._image(image))
+            for image, piece in zip(
+                views.image_index.tolist(), segment_pieces(self.model, texts, self.show_images), strict=True
             )
-            for image, text, keep in zip(views.image_index.tolist(), texts.embeds, texts.mask)
         ]
 
         def masks() -> Segmentation:

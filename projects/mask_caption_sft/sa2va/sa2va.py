@@ -27,7 +27,7 @@ from .merged_lora import merged_lora
 from .modules import Sa2VAModules
 from .prefix import Prefix
 from .prompt_forest import PromptForest
-from .prompt_pieces import describe_piece, image_piece, segment_piece
+from .prompt_pieces import describe_piece, image_piece, segment_pieces
 from .questions import Questions
 from .rollout import write_captions
 
@@ -236,8 +236,8 @@ class Sa2VA(Sa2VAModules):
 
     def segment_prompts(self, views: RegionViews, texts: TextEmbeds) -> list[Piece]:
         """R embedded prompts that ask for the masks of R texts, up to the answer."""
-        rows = zip(self._tokens_of(views), texts.embeds, texts.mask)
-        return [join([image_piece(self, t), segment_piece(self, text[keep])]) for t, text, keep in rows]
+        rows = zip(self._tokens_of(views), segment_pieces(self, texts))
+        return [join([image_piece(self, t), piece]) for t, piece in rows]
 
     def _tokens_of(self, views: RegionViews) -> list[Piece]:
         """The image tokens of each region; an image is projected once."""
