@@ -13,4 +13,5 @@ model['objectives'].update(
     human_masks=None,
     hold_describer=None,
 )
+model['objectives']['human_expressions'].update(caption_weight=1.0)
 model['periods'] = {}

@@ -14,4 +14,6 @@ model['objectives'].update(
     best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
 )
 model['objectives']['segment_captions'].update(gate_iou=0.5, min_confidence=0.0)
+model['objectives']['human_expressions'].update(caption_weight=1.0)
+model['objectives']['near_start'].update(weight=0.05)
 model['periods'] = {}
