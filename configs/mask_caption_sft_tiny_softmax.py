@@ -7,6 +7,5 @@ from projects.mask_caption_sft.loop.caption_weights import SoftmaxWeights
 with read_base():
     from .mask_caption_sft_tiny import *
 
-model['objectives']['weighted_captions'].update(
-    weighting=dict(type=SoftmaxWeights, temperature=0.1), words=None
-)
+model['objectives']['weighted_captions']['weighting'] = dict(type=SoftmaxWeights, temperature=0.1)
+model['objectives']['weighted_captions'].update(words=None)

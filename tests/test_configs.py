@@ -33,6 +33,19 @@ def test_a_config_declares_a_run(path):
     assert None not in config.default_hooks.values()  # the Runner wants them left out
 
 
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_objectives_of_a_config_are_built(path):
+    """MMEngine's ``update`` merges: a setting of the type that was there before would be left behind."""
+    objectives = Config.fromfile(path).model.get('objectives', {})
+    for name, objective in objectives.items():
+        assert objective is None or type(build(objective)) is objective['type'], name
+
+
+def test_undivided_advantages_are_undivided():
+    config = Config.fromfile('configs/mask_caption_sft_tiny_advantages.py')
+    assert not build(config.model.objectives.weighted_captions).weighting.normalize
+
+
 def test_the_4b_config_has_the_values_of_the_method():
     config = Config.fromfile('configs/mask_caption_sft_4b.py')
     lora = config.model.sa2va.lora
