@@ -8,4 +8,4 @@ with read_base():
     from .mask_caption_sft_tiny import *
 
 model['objectives'].update(weighted_captions=None)
-model['objectives']['teacher_iou'].update(bridge=dict(type=StraightThroughBridge))
+model['objectives']['teacher_iou']['bridge'] = dict(type=StraightThroughBridge)
