@@ -1,4 +1,4 @@
-"""GRPO: whole captions are compared, as in the default, and nothing asks what a single word adds."""
+"""GRPO: captions are compared by the IoU from the whole, and nothing asks what a single word adds."""
 
 from mmengine.config import read_base
 
