@@ -94,7 +94,11 @@ def test_if_all_fail_it_is_said_where_to_look(run):
 
 def test_trials_run_at_once(run):
     study = run({'lr': dict(low=0.05, high=0.85), 'other': dict(low=0.0, high=1.0)}, 6, jobs=3)
-    assert [trial.state for trial in study.trials] == 6 * [optuna.trial.TrialState.COMPLETE]
+    states = [trial.state for trial in study.trials]
+    assert len(states) == 6
+    # Which of them end before others are as far, and are compared with those, is for the machine to say.
+    assert set(states) <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+    assert states.count(optuna.trial.TrialState.COMPLETE) >= 3
 
 
 def test_what_decides_is_important_and_is_drawn(tmp_path):
