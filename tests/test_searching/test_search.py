@@ -98,7 +98,7 @@ def test_trials_run_at_once(run):
     assert len(states) == 6
     # Which of them end before others are as far, and are compared with those, is for the machine to say.
     assert set(states) <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
-    assert states.count(optuna.trial.TrialState.COMPLETE) >= 3
+    assert optuna.trial.TrialState.COMPLETE in states
 
 
 def test_what_decides_is_important_and_is_drawn(tmp_path):
