@@ -93,12 +93,9 @@ def test_if_all_fail_it_is_said_where_to_look(run):
 
 
 def test_trials_run_at_once(run):
-    study = run({'lr': dict(low=0.05, high=0.85), 'other': dict(low=0.0, high=1.0)}, 6, jobs=3)
-    states = [trial.state for trial in study.trials]
-    assert len(states) == 6
-    # Which of them end before others are as far, and are compared with those, is for the machine to say.
-    assert set(states) <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
-    assert optuna.trial.TrialState.COMPLETE in states
+    # All are as good: of better and worse ones the order in which they end decides which are pruned.
+    study = run({'lr': [0.1], 'other': dict(low=0.0, high=1.0)}, 6, jobs=3)
+    assert [trial.state for trial in study.trials] == 6 * [optuna.trial.TrialState.COMPLETE]
 
 
 def test_what_decides_is_important_and_is_drawn(tmp_path):

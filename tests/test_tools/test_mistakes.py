@@ -69,7 +69,8 @@ ARGUMENTS = [
     (option('model.gate=1'), r'nearest existing key is model\.objectives\.segment_captions\.gate_iou\.'),
     (
         option('model.objectives.weighted_captions.wieght=1'),
-        r'are model\.objectives\.weighted_captions\.weight, ',
+        r'are model\.objectives\.weighted_captions\.weight, '
+        r'model\.objectives\.weighted_captions\.words\.weight\.',
     ),
     (option('xyzzy=1'), r'names nothing in this config\. tools/train\.py CONFIG --print-config prints'),
     (option('tiny_pipeline.0.max_regions=9'), r"would change nothing: 'tiny_pipeline' was copied"),

@@ -53,5 +53,6 @@ def by_token(step: Step, captions: Captions, of_words: list[list[float]]) -> Ten
     values = torch.zeros(captions.ids.shape)
     for n, (ids, inside) in enumerate(zip(captions.ids.cpu(), captions.in_caption.cpu())):
         for token, word in enumerate(step.student.text.word_of_tokens(ids[inside].tolist())):
+            # Outside are punctuation, and what only letters, not bytes, show to be white space.
             values[n, token] = of_words[n][word] if 0 <= word < len(of_words[n]) else 0.0
     return values.to(captions.ids.device)
