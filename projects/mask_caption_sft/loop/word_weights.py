@@ -1,7 +1,10 @@
-"""What each word of a caption adds, and how soon the region is found, as words come in a random order."""
+"""What the words of a region's captions add, as they come in a random order, and what that makes of each."""
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from statistics import fmean
+from string import punctuation
 
 import torch
 from torch import Tensor
@@ -10,18 +13,20 @@ from ..structures import Captions
 from .partial_captions import by_token, partial_iou
 from .step import Step
 
+#: The number of a described region, and a text or a word about it.
+_About = tuple[int, str]
+
 
 @dataclass
 class HeardWords:
-    """What the segmenter found of N regions as their captions' words came.
+    """What the segmenter found of N captions as their words came.
 
     Attributes:
-        mean_iou: ``[N]``: the IoU in view 2 after each word, averaged over a caption's words: the more of
-            them tell the region apart, the sooner it is found. 0 for an empty caption.
+        worth: ``[N]``: the sum over a caption's words, each counted once, of the IoU that it adds.
         weights: ``[N, L]``: how strongly each token is taught.
     """
 
-    mean_iou: Tensor
+    worth: Tensor
     weights: Tensor
 
 
@@ -33,11 +38,17 @@ class WordWeights:
     Whole captions differ in many words at once: "the orange star at the left" earns as much as a true
     one if the region is found by its place, whatever its colour. Averaged over orders, a word gets its
     Shapley value (Castro et al. 2009): of two words that tell the same each gets half, where neither would
-    be missed if it alone were left out of the whole caption.
+    be missed if it alone were left out of the whole caption. The average here is over all captions of the
+    region that say the word, each in an order of its own.
+
+    What a word adds is shared with those that say it in any case: it counts times the share of the region's
+    other captions that lack it. Otherwise a word that tells little, a size, would lose its place to the
+    word after it, which is worth more, and which comes next anyway.
 
     Args:
-        weight: Of a word that adds at least ``full_iou``; a caption that is better than its group by a
-            standard deviation weighs 1 (``AdvantageWeights(normalize=True)``).
+        weight: Of a word that adds at least ``full_iou`` and that no other caption of the region says; a
+            caption that is better than its group by a standard deviation weighs 1
+            (``AdvantageWeights(normalize=True)``).
         full_iou: The IoU from which on a word counts in full; below, in proportion.
         max_steps: A longer caption's words come in so many portions, cut at random, whose words share
             what they add. A portion costs one mask by the segmenter.
@@ -54,21 +65,27 @@ class WordWeights:
             raise ValueError(f'max_steps={self.max_steps} lets no word come. Give at least 1.')
 
     def __call__(self, step: Step, rows: Tensor, captions: Captions, iou: Tensor) -> HeardWords:
-        """The captions, heard. Arguments as of :func:`partial_iou`."""
-        coming = [
-            _ComingWords.of(row, text.split(), self.max_steps)
-            for row, text in zip(rows.tolist(), captions.texts)
-        ]
+        """All captions of the regions, of which equal ones are heard once.
+
+        Args:
+            step: The batch.
+            rows: ``[N]`` long, the described region that each caption is about.
+            captions: N captions.
+            iou: ``[N]``, from the whole captions.
+        """
+        said = list(zip(rows.tolist(), captions.texts))
+        coming = [_ComingWords.of(row, text.split(), self.max_steps) for row, text in dict.fromkeys(said)]
         found = partial_iou(step, rows, captions, iou, chain.from_iterable(words.texts for words in coming))
-        ious = [[found[text] for text in words.texts] for words in coming]
-        added = [words.added(iou) for words, iou in zip(coming, ious)]
-        values = torch.tensor(list(chain.from_iterable(added)))
+        adds = _mean_by_word(coming, found)
+        values = torch.tensor(list(adds.values()))
         step.table.log('signal/helping_ratio', values > 0.02)
         step.table.log('signal/misleading_ratio', values < -0.02)
-        means = [words.mean(iou) for words, iou in zip(coming, ious)]
+        lack = _share_of_others_without(said)
+        new = [[adds[row, word] * lack[row, word] for word in _plain(text)] for row, text in said]
+        worth = [sum(adds[row, word] for word in {*_plain(text)}) for row, text in said]
         return HeardWords(
-            mean_iou=torch.tensor(means, device=rows.device),
-            weights=self.weight * (by_token(step, captions, added) / self.full_iou).clamp(-1, 1),
+            worth=torch.tensor(worth, device=rows.device),
+            weights=self.weight * (by_token(step, captions, new) / self.full_iou).clamp(-1, 1),
         )
 
 
@@ -77,12 +94,12 @@ class _ComingWords:
     """A caption whose words come in portions.
 
     Attributes:
-        portions: Which words come together, from 0.
+        portions: The words that come together.
         texts: The region's number and what has come: nothing at first, in the end the whole caption.
     """
 
-    portions: list[list[int]]
-    texts: list[tuple[int, str]]
+    portions: list[list[str]]
+    texts: list[_About]
 
     @classmethod
     def of(cls, row: int, words: list[str], at_most: int) -> '_ComingWords':
@@ -91,17 +108,30 @@ class _ComingWords:
         cuts = sorted((torch.randperm(max(len(words) - 1, 0))[: at_most - 1] + 1).tolist())
         bounds = [0, *cuts, len(words)] if words else [0]
         texts = [(row, ' '.join(words[i] for i in sorted(order[:stop]))) for stop in bounds]
-        return cls([order[begin:stop] for begin, stop in pairwise(bounds)], texts)
+        return cls([[words[i] for i in order[begin:stop]] for begin, stop in pairwise(bounds)], texts)
 
-    def added(self, iou: list[float]) -> list[float]:
-        """By word, an equal share of what its portion adds to the IoU after those before it."""
-        values = [0.0] * sum(map(len, self.portions))
-        for portion, (before, after) in zip(self.portions, pairwise(iou)):
-            for word in portion:
-                values[word] = (after - before) / len(portion)
-        return values
 
-    def mean(self, iou: list[float]) -> float:
-        """The IoU after each word's portion, averaged over words."""
-        total = sum(after * len(portion) for portion, after in zip(self.portions, iou[1:]))
-        return total / max(sum(map(len, self.portions)), 1)
+def _mean_by_word(coming: list[_ComingWords], found: dict[_About, float]) -> dict[_About, float]:
+    """By region and word, the mean of what it adds: an equal share of what its portion adds to the IoU."""
+    added = defaultdict(list)
+    for words in coming:
+        for portion, (before, after) in zip(words.portions, pairwise(words.texts)):
+            for word in _plain(' '.join(portion)):
+                added[after[0], word].append((found[after] - found[before]) / len(portion))
+    return {about: fmean(values) for about, values in added.items()}
+
+
+def _share_of_others_without(said: list[_About]) -> dict[_About, float]:
+    """By region and word, among the region's captions but one that says it: the share that does not.
+    1 where there is no other."""
+    captions = Counter(row for row, _ in said)
+    saying = Counter((row, word) for row, text in said for word in {*_plain(text)})
+    return {
+        (row, word): (captions[row] - count) / (captions[row] - 1) if captions[row] > 1 else 1.0
+        for (row, word), count in saying.items()
+    }
+
+
+def _plain(text: str) -> list[str]:
+    """Its words, of which "Red," is the same as "red"."""
+    return [word.strip(punctuation).casefold() for word in text.split()]

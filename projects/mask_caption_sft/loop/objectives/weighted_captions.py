@@ -10,7 +10,7 @@ from torch import Tensor
 from ...losses import token_losses
 from ...ops.build import build
 from ...ops.distinct import first_of_equals
-from ...structures import CaptionLogits, Captions
+from ...structures import CaptionLogits
 from ..reward import Reward
 from ..step import Step
 from ..word_weights import HeardWords, WordWeights
@@ -33,7 +33,7 @@ class WeightedCaptions(Objective):
         by_token: Cross-entropy is averaged over a caption's tokens; False sums it, as minimum risk and
             REINFORCE are written.
         words: How strongly each word is taught besides, see :class:`WordWeights`. Captions are then compared
-            by the mean IoU as their words come, not by that of the whole. None: by whole captions alone.
+            by the sum of what their words add, not by the IoU from the whole. None: by whole captions alone.
     """
 
     needs_candidates = True
@@ -55,23 +55,17 @@ class WeightedCaptions(Objective):
         """The scores of all captions of the regions with a spread; None where there is nothing to compare."""
         if step.num_captions < 2:
             return None
-        heard = None if self.words is None else self._heard(step, self.words)
-        rewards = self.reward(step, None if heard is None else heard.mean_iou.view_as(step.candidate_iou))
+        heard = None
+        if self.words is not None:
+            about = torch.arange(len(step.candidates), device=step.candidates.ids.device) % len(step.views1)
+            heard = self.words(step, about, step.candidates, step.candidate_iou.flatten())
+        rewards = self.reward(step, None if heard is None else heard.worth.view_as(step.candidate_iou))
         step.table.log('signal/reward', rewards.mean(0))
         step.table.log('signal/best_iou_gain', step.candidate_iou.max(0).values - step.greedy_iou)
         has_spread = rewards.max(0).values - rewards.min(0).values >= self.min_spread
         rows = has_spread.nonzero()[:, 0]
         step.table.log('signal/taught_ratio', has_spread.float())
         return _Group.of(step, rows, rewards[:, rows], heard) if len(rows) else None
-
-    @staticmethod
-    def _heard(step: Step, words: WordWeights) -> HeardWords:
-        """All captions; equal ones of a region once."""
-        about = torch.arange(len(step.candidates), device=step.candidates.ids.device) % len(step.views1)
-        first, numbers = _first_of_equals(step.candidates, about)
-        some = torch.tensor(first, device=about.device)
-        heard = words(step, about[some], step.candidates[some], step.candidate_iou.flatten()[some])
-        return HeardWords(heard.mean_iou[numbers], heard.weights[numbers])
 
     def teach(self, step: Step, asked: '_Group | None') -> None:
         """The weighted captions."""
@@ -117,7 +111,8 @@ class _Group:
         """Those of some regions ``[R]``, which are asked for."""
         positions = torch.arange(len(step.candidates), device=rows.device).view(-1, len(step.views1))[:, rows]
         captions = step.candidates[positions.flatten()]
-        first, numbers = _first_of_equals(captions, rows.repeat(len(rewards)))
+        written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
+        first, numbers = first_of_equals(list(zip(rows.repeat(len(rewards)).tolist(), written)))
         scored = torch.tensor(first, device=rows.device)
         about = rows[scored % len(rows)]
         return cls(
@@ -129,9 +124,3 @@ class _Group:
             scores=step.questions.score(step.views1[about], captions[scored]),
             word_weights=None if heard is None else heard.weights[positions.flatten()[scored]],
         )
-
-
-def _first_of_equals(captions: Captions, about: Tensor) -> tuple[list[int], list[int]]:
-    """Of N captions about regions ``[N]`` those that are the first of their tokens, and which each equals."""
-    written = [tuple(ids[keep].tolist()) for ids, keep in zip(captions.ids, captions.mask)]
-    return first_of_equals(list(zip(about.tolist(), written)))
