@@ -22,7 +22,7 @@ model['objectives'].update(
         type=WeightedCaptions,
         weighting=dict(type=AdvantageWeights, normalize=True),
         weight=2.0,
-        words=dict(type=WordWeights, weight=3.0, full_iou=0.1, max_steps=6),
+        words=dict(type=WordWeights, weight=6.0, full_iou=0.1, max_steps=6),
     ),
     human_masks=dict(type=HumanExpressions, caption_weight=0.0, iou_weight=1.0),
     hold_describer=dict(type=NearStart, weight=1.0),
@@ -31,7 +31,7 @@ model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
 # People say no more than tells a thing apart: at a weight of 1 captions learn to leave size and colour out
 # (docs/results.md). The start keeps what it said.
 model['objectives']['human_expressions'].update(caption_weight=0.1)
-model['objectives']['near_start'].update(weight=0.8)
+model['objectives']['near_start'].update(weight=1.0)
 listening, comparing = (0.0, 0.5), (0.5, 1.0)
 model['periods'] = dict(
     human_masks=listening,
