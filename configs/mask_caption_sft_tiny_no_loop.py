@@ -11,7 +11,6 @@ model['objectives'].update(
     segment_captions=None,
     near_start=None,
     human_masks=None,
-    hold_describer=None,
 )
 model['objectives']['human_expressions'].update(caption_weight=1.0)
 model['periods'] = {}

@@ -30,7 +30,6 @@ SHORT = [
     # Everything teaches in every iteration, as in the second part of the config's run.
     'model.periods=None',
     'model.objectives.human_masks=None',
-    'model.objectives.hold_describer=None',
 ]
 
 

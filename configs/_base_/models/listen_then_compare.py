@@ -1,10 +1,10 @@
 """First the segmenter listens to the describer, then the describer's captions are compared.
 
 In the first half the segmenter learns the words that the describer says, from captions that the describer
-was sure of, found or not (``segment_captions``). The describer is held meanwhile: a word that it says
+was sure of, found or not (``segment_captions``). Meanwhile the start holds the describer: a word that it says
 rightly and nobody hears would be unlearned as soon as captions are compared. In the second half, of K
-captions those that are better than the region's mean are taught, the others unlearned; and of
-these each word by what it adds.
+captions those that are better than the region's mean are taught, the others unlearned; and each word by
+what it adds.
 """
 
 from mmengine.config import read_base
@@ -25,19 +25,16 @@ model['objectives'].update(
         words=dict(type=WordWeights, weight=6.0, full_iou=0.1, max_steps=6),
     ),
     human_masks=dict(type=HumanExpressions, caption_weight=0.0, iou_weight=1.0),
-    hold_describer=dict(type=NearStart, weight=1.0),
 )
 model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
 # People say no more than tells a thing apart: at a weight of 1 captions learn to leave size and colour out
-# (docs/results.md). The start keeps what it said.
+# (docs/results.md). The start, which holds what nothing speaks against, keeps them.
 model['objectives']['human_expressions'].update(caption_weight=0.1)
 model['objectives']['near_start'].update(weight=1.0)
 listening, comparing = (0.0, 0.5), (0.5, 1.0)
 model['periods'] = dict(
     human_masks=listening,
-    hold_describer=listening,
     human_expressions=comparing,
     teacher_iou=comparing,
     weighted_captions=comparing,
-    near_start=comparing,
 )
