@@ -20,7 +20,7 @@ optim_wrapper.pop('dtype')
 optim_wrapper.pop('loss_scale')
 optim_wrapper.update(type=GuardedOptimWrapper, accumulative_counts=1)
 optim_wrapper['optimizer'].update(lr=8e-4, weight_decay=0.01)
-# The mask decoder need not change to hear new words; its outlines get worse when it does (docs/results.md).
+# Slower still than in the 4B's config, for the outlines of words that it hears (docs/results.md).
 optim_wrapper['paramwise_cfg']['custom_keys']['grounding_encoder'].update(lr_mult=0.04)
 # 400 iterations, 20 of them warm-up.
 train_cfg = dict(type=DrawTrainLoop, max_iters=400, val_interval=200)
