@@ -41,9 +41,9 @@ class WordWeights:
     be missed if it alone were left out of the whole caption. The average here is over all captions of the
     region that say the word, each in an order of its own.
 
-    What a word adds is shared with those that say it in any case: it counts times the share of the region's
-    other captions that lack it. Otherwise a word that tells little, a size, would lose its place to the
-    word after it, which is worth more, and which comes next anyway.
+    What a word adds counts as far as it is new: times the share of the region's other captions that lack
+    it. Otherwise a word that tells little, such as a size, would lose its place to the word after it, which
+    tells more and would come next anyway.
 
     Args:
         weight: Of a word that adds at least ``full_iou`` and that no other caption of the region says; a
@@ -82,7 +82,8 @@ class WordWeights:
         step.table.log('signal/misleading_ratio', values < -0.02)
         lack = _share_of_others_without(said)
         new = [[adds[row, word] * lack[row, word] for word in _plain(text)] for row, text in said]
-        worth = [sum(adds[row, word] for word in {*_plain(text)}) for row, text in said]
+        # In the order of the caption: a set's would be another one in each process, and so would the sum.
+        worth = [sum(adds[row, word] for word in dict.fromkeys(_plain(text))) for row, text in said]
         return HeardWords(
             worth=torch.tensor(worth, device=rows.device),
             weights=self.weight * (by_token(step, captions, new) / self.full_iou).clamp(-1, 1),
