@@ -84,6 +84,12 @@ def test_what_all_captions_of_a_region_say_needs_no_teaching_and_what_one_alone_
     assert result.worth.tolist() == pytest.approx([0.6] * 4, abs=0.01)
 
 
+def test_a_word_with_a_capital_and_a_comma_is_the_same_word():
+    adds = lambda said: 0.4 * ('red' in said) + 0.2 * ('Red,' in said)  # noqa: E731
+    [(result, _)] = heard(adds, ['Red, left', 'red left'], times=1)
+    assert result.worth.tolist() == pytest.approx([0.3, 0.3], abs=0.01)
+
+
 def test_a_word_that_a_caption_says_twice_is_worth_it_once_and_is_said_by_one_caption():
     adds = lambda said: 0.4 * len({*said})  # noqa: E731
     assert weights(adds, ['red red', 'star']) == {(0.2, 0.2, 0.0): 0.2}

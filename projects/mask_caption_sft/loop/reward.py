@@ -20,14 +20,14 @@ class Reward:
     confuser_weight: float = 0.0
     token_cost: float = 0.0
 
-    def __call__(self, step: Step, iou: Tensor | None = None) -> Tensor:
+    def __call__(self, step: Step, worth: Tensor | None = None) -> Tensor:
         """``[K, W]``, for each caption of each described region.
 
         Args:
             step: The batch.
-            iou: ``[K, W]`` instead of the IoU from whole captions.
+            worth: ``[K, W]``, in the place of the IoU from whole captions.
         """
-        rewards = step.candidate_iou if iou is None else iou
+        rewards = step.candidate_iou if worth is None else worth
         if self.confuser_weight:
             rewards = rewards - self.confuser_weight * step.confuser_iou
         if self.token_cost:

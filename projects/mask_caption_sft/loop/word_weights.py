@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from statistics import fmean
-from string import punctuation
 
 import torch
 from torch import Tensor
 
+from ..ops.text import words as plain
 from ..structures import Captions
 from .partial_captions import by_token, partial_iou
 from .step import Step
@@ -80,10 +80,11 @@ class WordWeights:
         values = torch.tensor(list(adds.values()))
         step.table.log('signal/helping_ratio', values > 0.02)
         step.table.log('signal/misleading_ratio', values < -0.02)
-        lack = _share_of_others_without(said)
-        new = [[adds[row, word] * lack[row, word] for word in _plain(text)] for row, text in said]
+        captions_words = [[(row, plain(word)) for word in text.split()] for row, text in said]
+        lack = _share_of_others_without(rows.tolist(), captions_words)
+        new = [[adds[word] * lack[word] for word in words] for words in captions_words]
         # In the order of the caption: a set's would be another one in each process, and so would the sum.
-        worth = [sum(adds[row, word] for word in dict.fromkeys(_plain(text))) for row, text in said]
+        worth = [sum(adds[word] for word in dict.fromkeys(words)) for words in captions_words]
         return HeardWords(
             worth=torch.tensor(worth, device=rows.device),
             weights=self.weight * (by_token(step, captions, new) / self.full_iou).clamp(-1, 1),
@@ -117,22 +118,17 @@ def _mean_by_word(coming: list[_ComingWords], found: dict[_About, float]) -> dic
     added = defaultdict(list)
     for words in coming:
         for portion, (before, after) in zip(words.portions, pairwise(words.texts)):
-            for word in _plain(' '.join(portion)):
-                added[after[0], word].append((found[after] - found[before]) / len(portion))
+            for word in portion:
+                added[after[0], plain(word)].append((found[after] - found[before]) / len(portion))
     return {about: fmean(values) for about, values in added.items()}
 
 
-def _share_of_others_without(said: list[_About]) -> dict[_About, float]:
+def _share_of_others_without(rows: list[int], captions_words: list[list[_About]]) -> dict[_About, float]:
     """By region and word, among the region's captions but one that says it: the share that does not.
     1 where there is no other."""
-    captions = Counter(row for row, _ in said)
-    saying = Counter((row, word) for row, text in said for word in {*_plain(text)})
+    captions = Counter(rows)
+    saying = Counter(chain.from_iterable(map(set, captions_words)))
     return {
         (row, word): (captions[row] - count) / (captions[row] - 1) if captions[row] > 1 else 1.0
         for (row, word), count in saying.items()
     }
-
-
-def _plain(text: str) -> list[str]:
-    """Its words, of which "Red," is the same as "red"."""
-    return [word.strip(punctuation).casefold() for word in text.split()]
