@@ -14,7 +14,9 @@ train_dataloader['dataset']['datasets'] = dict(
     sav=dict(type=PackedRegions, data_root='data/packs/sav', weight=4.0, pipeline=pipeline),
     sa1b=dict(type=PackedRegions, data_root='data/packs/sa1b', weight=3.0, pipeline=pipeline),
     openimages=dict(type=PackedRegions, data_root='data/packs/openimages', weight=1.0, pipeline=pipeline),
-    refcoco=dict(type=PackedRegions, data_root='data/packs/refcoco', weight=1.0, pipeline=pipeline),
-    refcoco_plus=dict(type=PackedRegions, data_root='data/packs/refcoco_plus', weight=1.0, pipeline=pipeline),
-    refcocog=dict(type=PackedRegions, data_root='data/packs/refcocog', weight=1.0, pipeline=pipeline),
+    refcoco=dict(type=PackedRegions, data_root='data/packs/refcoco', weight=1.0, pipeline=spoken_pipeline),
+    refcoco_plus=dict(
+        type=PackedRegions, data_root='data/packs/refcoco_plus', weight=1.0, pipeline=spoken_pipeline
+    ),
+    refcocog=dict(type=PackedRegions, data_root='data/packs/refcocog', weight=1.0, pipeline=spoken_pipeline),
 )

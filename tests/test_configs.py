@@ -1,13 +1,15 @@
 """Every config builds, and its choices reach the objects they are meant for."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from projects.mask_caption_sft.datasets.transforms import PackRegions
+from projects.mask_caption_sft.datasets.transforms import PackRegions, SecondView
 from projects.mask_caption_sft.engine.base_sizes import follow_base, packers
 from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
@@ -16,6 +18,7 @@ from projects.mask_caption_sft.estimating.estimate import GIB, Estimate
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
+from projects.mask_caption_sft.tiny_world.confusable import confusable_scene
 from projects.mask_caption_sft.tiny_world.world import TRAINED_BASE, TRAINED_QWEN3_VL, write_world
 
 CONFIGS = sorted(Path('configs').glob('*.py'))
@@ -103,6 +106,24 @@ def test_the_4b_trains_sam_2_and_text_hidden_fcs_at_a_fifth_of_the_rate():
     counts = {round(group['lr'], 9): len(group['params']) for group in wrapper.optimizer.param_groups}
     # 504 tensors of LoRA and 6 of the projector; 131 of SAM 2's mask decoder and 4 of text_hidden_fcs.
     assert counts == {1e-5: 510, 2e-6: 135}
+
+
+@pytest.mark.parametrize('name', ['4b', '4b_packed', 'tiny'])
+def test_what_people_said_is_looked_for_in_the_whole_image(name):
+    """In a crop "left" may be another thing."""
+    config = Config.fromfile(f'configs/mask_caption_sft_{name}.py')
+    for key, declared in config.train_dataloader.dataset.datasets.items():
+        (second,) = (step for step in declared.pipeline if step['type'] is SecondView)
+        assert (second['crop_ratio'] == (1.0, 1.0)) == key.startswith('refcoco'), key
+
+
+def test_no_crop_of_the_tiny_world_makes_a_size_word_false():
+    config = Config.fromfile('configs/mask_caption_sft_tiny.py')
+    rng = np.random.default_rng(0)
+    things = [thing for _ in range(200) for thing in confusable_scene(rng).things]
+    for declared in config.train_dataloader.dataset.datasets.values():
+        smallest, _ = declared.pipeline[1]['crop_ratio']
+        assert all(replace(t, radius=t.radius / smallest).size == t.size for t in things)
 
 
 def test_the_packed_config_differs_in_where_the_data_are():

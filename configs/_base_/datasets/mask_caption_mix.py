@@ -26,6 +26,12 @@ pipeline = [
     # (docs/results.md). Validation has them to the bit.
     dict(type=PackRegions, max_tiles=6, max_pixels=1024 * 28 * 28, resampling='torch'),
 ]
+# What a person said holds in the whole image; in a crop "left" or "the second one" may be another thing.
+spoken_pipeline = [
+    pipeline[0],
+    dict(type=SecondView, crop_ratio=(1.0, 1.0), color_ratio=0.2),
+    pipeline[2],
+]
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
@@ -57,21 +63,21 @@ train_dataloader = dict(
                 data_root='data/ref_seg/refcoco',
                 split_by='unc',
                 weight=1.0,
-                pipeline=pipeline,
+                pipeline=spoken_pipeline,
             ),
             refcoco_plus=dict(
                 type=RefCOCO,
                 data_root='data/ref_seg/refcoco+',
                 split_by='unc',
                 weight=1.0,
-                pipeline=pipeline,
+                pipeline=spoken_pipeline,
             ),
             refcocog=dict(
                 type=RefCOCO,
                 data_root='data/ref_seg/refcocog',
                 split_by='umd',
                 weight=1.0,
-                pipeline=pipeline,
+                pipeline=spoken_pipeline,
             ),
         ),
     ),

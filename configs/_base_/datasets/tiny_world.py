@@ -15,8 +15,14 @@ tiny_cut = dict(max_tiles=1, min_pixels=32 * 32, max_pixels=64 * 32 * 32)
 tiny_val_packing = dict(type=PackRegions, **tiny_cut, full_masks=True)
 tiny_pipeline = [
     dict(type=ChooseRegions, max_regions=4),
-    dict(type=SecondView, color_ratio=0.1),
+    # A crop enlarges what it shows. Below 0.89 some small things would be large ones, and their words false.
+    dict(type=SecondView, crop_ratio=(0.9, 1.0), color_ratio=0.1),
     dict(type=PackRegions, **tiny_cut, mask_sampling='nearest-exact'),
+]
+tiny_spoken_pipeline = [
+    tiny_pipeline[0],
+    dict(type=SecondView, crop_ratio=(1.0, 1.0), color_ratio=0.1),
+    tiny_pipeline[2],
 ]
 
 train_dataloader.update(batch_size=6, num_workers=1, pin_memory=False)
@@ -29,7 +35,9 @@ train_dataloader['dataset']['datasets'] = dict(
         weight=1.0,
         pipeline=tiny_pipeline,
     ),
-    refcoco=dict(type=RefCOCO, data_root='data/tiny_world/refcoco', weight=1.0, pipeline=tiny_pipeline),
+    refcoco=dict(
+        type=RefCOCO, data_root='data/tiny_world/refcoco', weight=1.0, pipeline=tiny_spoken_pipeline
+    ),
 )
 val_dataloader.update(batch_size=8, num_workers=0)
 val_dataloader['dataset']['datasets'] = dict(
