@@ -6,6 +6,8 @@ taught by what each is worth instead of the best one alone, which costs a score 
 
 from mmengine.config import read_base
 
+from projects.mask_caption_sft.hooks.interpolate_hook import InterpolateHook
+
 with read_base():
     from .mask_caption_sft_4b import *
 
@@ -16,3 +18,5 @@ with read_base():
 # The tiny world's threshold is for captions of seven tokens; the longer a caption, the less likely its least
 # likely token. signal/sure_ratio in the log says how many pass: on the tiny world a third.
 model['objectives']['segment_captions'].update(min_confidence=0.1)
+# As on the tiny world; 0.5 and 0.7 are as good there.
+custom_hooks.append(dict(type=InterpolateHook, share=0.6))

@@ -6,6 +6,7 @@ bash tools/quickstart.sh
 from mmengine.config import read_base
 
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
+from projects.mask_caption_sft.hooks.interpolate_hook import InterpolateHook
 from projects.mask_caption_sft.hooks.val_before_train_hook import ValBeforeTrainHook
 
 with read_base():
@@ -20,8 +21,6 @@ optim_wrapper.pop('dtype')
 optim_wrapper.pop('loss_scale')
 optim_wrapper.update(type=GuardedOptimWrapper, accumulative_counts=1)
 optim_wrapper['optimizer'].update(lr=8e-4, weight_decay=0.01)
-# Slower still than in the 4B's config, for the outlines of words that it hears (docs/results.md).
-optim_wrapper['paramwise_cfg']['custom_keys']['grounding_encoder'].update(lr_mult=0.04)
 # 400 iterations, 20 of them warm-up.
 train_cfg = dict(type=DrawTrainLoop, max_iters=400, val_interval=200)
 param_scheduler[0].update(start_factor=0.05, end_ratio=0.05)
@@ -29,5 +28,5 @@ param_scheduler[1].update(begin_ratio=0.05, eta_min=2e-5)
 # A teacher that hears, by the time captions are compared, what the student has learned to hear.
 custom_hooks[0].update(momentum=0.05)
 custom_hooks[2].update(interval=100, datasets=['sa1b_val'])
-custom_hooks.append(dict(type=ValBeforeTrainHook))
+custom_hooks += [dict(type=ValBeforeTrainHook), dict(type=InterpolateHook, share=0.6)]
 default_hooks['checkpoint'].update(interval_updates=100)

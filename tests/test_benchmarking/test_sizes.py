@@ -56,9 +56,13 @@ def test_frozen_weights_in_half_precision_keep_trained_ones_in_full_and_the_star
     kinds = {(p.requires_grad, p.dtype) for p in matrices}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
     assert model.student.needs_autocast
-    projector = sum(p.nbytes for p in model.student.projector.parameters())
-    assert model.student.start_weights.num_bytes == projector
-    assert projector == 4 * sum(p.numel() for p in model.student.projector.parameters())
+    parts = (
+        model.student.projector,
+        model.student.grounding_encoder.mask_decoder,
+        model.student.text_hidden_fcs,
+    )
+    trained = [parameter for part in parts for parameter in part.parameters()]
+    assert model.student.start_weights.num_bytes == 4 * sum(parameter.numel() for parameter in trained)
     assert torch.get_default_dtype() == torch.float32
 
 

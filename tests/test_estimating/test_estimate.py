@@ -35,8 +35,10 @@ def test_parameters_are_those_of_the_whole_model(estimate):
 
 def test_bytes_that_stay_on_the_gpu_by_hand(estimate):
     trained, weights = 4 * 260_999_749, estimate.weights
-    projector = 4 * (2 * 4096 + 4096 * 2048 + 2048 + 2048 * 2048 + 2048)  # norm, two layers
-    assert weights['weights from before training'] == projector
+    projector = 2 * 4096 + 4096 * 2048 + 2048 + 2048 * 2048 + 2048  # norm, two layers
+    text_hidden_fcs = 2048 * 2048 + 2048 + 2048 * 256 + 256
+    mask_decoder = 4_215_109
+    assert weights['weights from before training'] == 4 * (projector + text_hidden_fcs + mask_decoder)
     kinds = ('trained weights', "the teacher's own weights", 'gradients', "gradients' copies that DDP sends")
     assert [weights[kind] for kind in kinds] == [trained] * 4
     assert weights["AdamW's two moments"] == 2 * trained

@@ -222,14 +222,14 @@ class Sa2VAModules(nn.Module):
         return self.mllm.token_rows
 
     def remember_start(self) -> None:
-        """Keep the caption path's trained weights as they are now, for :meth:`reference`."""
-        self.start_weights = StartWeights(self.mllm)
+        """Keep the trained weights as they are now, for :meth:`reference` and :class:`InterpolateHook`."""
+        self.start_weights = StartWeights(self)
 
     def reference(self) -> AbstractContextManager[None]:
-        """Inside, the caption path has the weights from before training; without gradient only."""
+        """Inside, the model has the weights from before training; without gradient only."""
         if self.start_weights is None:
             raise RuntimeError('This copy of the model does not keep the weights from before training.')
-        return self.start_weights.swapped_in(self.mllm)
+        return self.start_weights.swapped_in(self)
 
     def _apply(self, function, recurse: bool = True):
         if self.start_weights is not None:

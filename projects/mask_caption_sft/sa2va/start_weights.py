@@ -1,9 +1,11 @@
-"""The model before training, inside the model in training: what ``loss_kl`` compares with."""
+"""The model before training, inside the model in training: what ``loss_kl`` compares with, and what
+:class:`InterpolateHook` goes back to."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -63,3 +65,20 @@ class StartWeights:
         parameters = dict(module.named_parameters())
         with without_lora(module, [(parameters[name], tensor) for name, tensor in self._tensors.items()]):
             yield
+
+    @torch.no_grad()
+    def interpolate(self, module: nn.Module, share: float) -> None:
+        """Leave of what training changed this share: ``start + share * (trained - start)``.
+
+        LoRA adds the product of two matrices to a weight; the second, which starts at zero, is scaled.
+
+        Args:
+            module: What the copies are of, or the teacher's copy of it.
+            share: In [0, 1].
+        """
+        parameters = dict(module.named_parameters())
+        for name, tensor in self._tensors.items():
+            parameters[name].lerp_(tensor, 1 - share)
+        for name, parameter in parameters.items():
+            if 'lora_B' in name:
+                parameter.mul_(share)
