@@ -30,7 +30,7 @@ model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
 # People say no more than tells a thing apart: at a weight of 1 captions learn to leave size and colour out
 # (docs/results.md). The start, which holds what nothing speaks against, keeps them.
 model['objectives']['human_expressions'].update(caption_weight=0.25)
-model['objectives']['near_start'].update(weight=1.25)
+model['objectives']['near_start'].update(weight=1.0)
 listening, comparing = (0.0, 0.5), (0.5, 1.0)
 model['periods'] = dict(
     human_masks=listening,
