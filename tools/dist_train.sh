@@ -54,7 +54,8 @@ while true; do
     # A trap interrupts `wait`; the launcher is still there.
     kill -0 "$LAUNCHER" 2> /dev/null || break
 done
-if [ "$STATUS" -eq 0 ] && [ -s "$MASK_CAPTION_SFT_STOPPED" ]; then
+# It said so when all had come to their end; one that crashed as it was taken down does not change that.
+if [ -s "$MASK_CAPTION_SFT_STOPPED" ]; then
     # "error: ..." would come again; anything else is a run to be gone on with.
     if grep -q '^error:' "$MASK_CAPTION_SFT_STOPPED"; then STATUS=1; else STATUS=75; fi
 fi

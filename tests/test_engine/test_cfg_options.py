@@ -66,7 +66,7 @@ def test_a_name_that_was_copied_into_place_is_refused(config):
 
 
 def test_a_position_outside_a_list_is_refused(config):
-    with pytest.raises(ValueError, match=r"custom_hooks is a list of 5; '7' is not one of its positions"):
+    with pytest.raises(ValueError, match=r"custom_hooks is a list of 6; '7' is not one of its positions"):
         apply_cfg_options(config, {'custom_hooks.7.momentum': 1.0})
 
 

@@ -99,11 +99,21 @@ os._exit(0)
 """
 
 
-def launch(folder: Path, iters: int, port: int) -> subprocess.Popen:
+#: Says that it was told to stop, and crashes on its way out, as a thread of gloo's may do.
+CRASHES = """
+import os, sys
+sys.path.insert(0, {root!r})
+from projects.mask_caption_sft.engine.ended import tell_launcher
+tell_launcher('SIGTERM')
+os.abort()
+"""
+
+
+def launch(folder: Path, iters: int, port: int, script: str = TRAIN) -> subprocess.Popen:
     (folder / 'tools').mkdir()
     for name in ('dist_train.sh', '_root.py'):
         shutil.copy(ROOT / 'tools' / name, folder / 'tools')
-    code = TRAIN.format(root=str(ROOT), folder=str(folder), iters=iters)
+    code = script.format(root=str(ROOT), folder=str(folder), iters=iters)
     (folder / 'tools' / 'train.py').write_text(code)
     (folder / 'config.py').touch()  # the launcher looks whether it is there
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
@@ -141,3 +151,9 @@ def test_the_launcher_passes_the_signal_on_and_ends_with_75(tmp_path, name):
     assert run.wait(timeout=1200) == 75, (tmp_path / 'log').read_text()[-3000:]
     (saved,) = (tmp_path / 'run').glob('iter_*.pth')
     assert read_checkpoint(saved)['meta']['iter'] >= 3
+
+
+@pytest.mark.slow
+def test_a_crash_after_the_last_word_is_no_failure(tmp_path):
+    run = launch(tmp_path, iters=1, port=29542, script=CRASHES)
+    assert run.wait(timeout=1200) == 75, (tmp_path / 'log').read_text()[-3000:]

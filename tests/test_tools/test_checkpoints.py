@@ -137,7 +137,9 @@ def test_an_adapter_is_validated_as_the_checkpoint_it_comes_from(trained):
         scores.append(re.findall(r'^(\S+/\S+) +([\d.]+)$', result.stdout, re.M))
     assert dict(scores[0]).keys() == dict(scores[1]).keys()
     for (name, found), (_, expected) in zip(*scores[:2]):
-        assert abs(float(found) - float(expected)) < 0.02, name
+        # Of what is counted from an IoU on, a mask that has just that IoU may be on the other side.
+        slack = 1.01 / float(dict(scores[1])[f'{name.split("/")[0]}/counted']) if 'P@' in name else 0.002
+        assert abs(float(found) - float(expected)) < slack, name
     refused = trained.call(*tool('test.py', config, 'adapter', '--teacher'), check=False)
     assert 'is an adapter, which holds one model. Leave out --teacher' in refused.stderr
     pushed = trained.call(*tool('convert_to_hf.py', *args, '--overwrite', '--push', 'me/mine'), check=False)

@@ -74,7 +74,7 @@ ARGUMENTS = [
     ),
     (option('xyzzy=1'), r'names nothing in this config\. tools/train\.py CONFIG --print-config prints'),
     (option('tiny_pipeline.0.max_regions=9'), r"would change nothing: 'tiny_pipeline' was copied"),
-    (option('custom_hooks.9.momentum=0'), r"custom_hooks is a list of 5; '9' is not one of its positions"),
+    (option('custom_hooks.9.momentum=0'), r"custom_hooks is a list of 6; '9' is not one of its positions"),
     (option('train_dataloader.batch_size=two'), r"'two' is text, but a number is needed \(now 6\)"),
     (option('optim_wrapper.optimizer.lr=abc'), r"'abc' is text, but a number is needed \(now 0\.0008\)"),
     (option('train_cfg.max_iters=ten'), r"'ten' is text, but a number is needed \(now 400\)"),

@@ -68,7 +68,7 @@ def test_the_teacher_lags_behind_the_student(trained):
 
 def test_resume_goes_on_with_the_saved_teacher_and_does_not_validate_again(trained):
     before = load_checkpoint(trained.folder / 'run' / 'iter_4.pth')['state_dict']
-    trained.train('run', 5, '--resume', options=('custom_hooks.0.momentum=0.0',))
+    trained.train('run', 5, '--resume', options=('custom_hooks.0.momentum=0.0', 'custom_hooks.5.share=1.0'))
     rows = trained.scalars('run')
     assert [row['step'] for row in rows if 'loss' in row] == [5]
     assert len([row for row in rows if 'mask_cycle/counted' in row]) == 1

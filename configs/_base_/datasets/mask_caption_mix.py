@@ -16,7 +16,7 @@ pipeline = [
     # results were reached with four regions (docs/results.md); fewer were not tried. An SA-V pair has one.
     # The price: a crop has to keep all of them. With four points at random, 19 % of the second views are
     # the whole image in other colours; with one, 3 %.
-    # Memory of a 4B step at batch size 2 with four, counted: 55.1 GiB, or 22.1 with all layers
+    # Memory of a 4B step at batch size 2 with four, counted: 55.2 GiB, or 22.1 with all layers
     # run again (docs/results.md).
     # 0.1 % of the image is a quarter of a cell of the visual-prompt grid (1 of 256).
     dict(type=ChooseRegions, max_regions=4, min_area_ratio=0.001),
