@@ -1,5 +1,6 @@
 """At the end of a run, and only there, the weights go a part of the way back."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
+from projects.mask_caption_sft.checkpoints.training_file import read_checkpoint
 from projects.mask_caption_sft.hooks.interpolate_hook import InterpolateHook
 from projects.mask_caption_sft.hooks.teacher_ema_hook import TeacherEMAHook
 from projects.mask_caption_sft.sa2va.start_weights import adapters_of
@@ -96,6 +98,9 @@ class Last(Hook):
 def run(tmp_path_factory):
     """The 4B's other config on a miniature, under bf16, with the teacher's hook."""
     config = small_4b('mask_caption_sft_4b_weighted', tmp_path_factory.mktemp('run') / 'work', 8, Last)
+    config.optim_wrapper.optimizer.update(
+        lr=1e-2
+    )  # at the config's rate eight iterations change nearly nothing
     kinds = [hook['type'] for hook in config.custom_hooks]
     assert TeacherEMAHook in kinds
     assert InterpolateHook in kinds
@@ -109,13 +114,20 @@ def test_the_4b_run_ends_with_interpolated_weights(run):
     start = run.model.student.start_weights._tensors
     state, num_full, num_lora = run.model.state_dict(), 0, 0
     for name, trained in run.trained.items():
-        inner = name.partition('.')[2]
-        if 'lora_B' in name:
-            expected, num_lora = trained * share, num_lora + 1
-        elif 'lora_A' in name:
-            expected = trained
-        else:
-            expected, num_full = start[inner] + share * (trained - start[inner]), num_full + 1
-        torch.testing.assert_close(state[name], expected, msg=name)
+        if 'lora_A' in name:
+            assert torch.equal(state[name], trained), name
+            continue
+        before = start.get(name.partition('.')[2], torch.zeros(()))
+        change = trained - before
+        torch.testing.assert_close(state[name] - before, share * change, rtol=1e-3, atol=2e-7, msg=name)
+        if change.abs().max() > 5e-6:  # the teacher's, of two steps of a thousandth
+            num_lora, num_full = num_lora + ('lora_B' in name), num_full + ('lora_B' not in name)
     assert num_lora == 28
     assert num_full > 50
+
+
+@pytest.mark.slow
+def test_the_last_checkpoint_is_of_these_weights(run):
+    saved = read_checkpoint(Path(run.work_dir) / 'iter_8.pth')['state_dict']
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(saved[name], value), name
