@@ -18,5 +18,5 @@ with read_base():
 # The tiny world's threshold is for captions of seven tokens; the longer a caption, the less likely its least
 # likely token. signal/sure_ratio in the log says how many pass: on the tiny world a third.
 model['objectives']['segment_captions'].update(min_confidence=0.1)
-# As on the tiny world; 0.5 and 0.7 are as good there.
+# As on the tiny world; what other shares trade there: docs/results.md.
 custom_hooks.append(dict(type=InterpolateHook, share=0.6))

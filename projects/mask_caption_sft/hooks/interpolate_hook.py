@@ -13,7 +13,8 @@ class InterpolateHook(Hook):
     before comes back: outlines, and words that tell little (docs/results.md). The last validation and the
     last checkpoint are of these weights; earlier checkpoints are of those on the way. A run that is stopped
     before its end keeps the weights that it has; resumed, it comes to its end and to this. A run of which
-    the last checkpoint is resumed, to be longer, goes on from the interpolated weights.
+    the last checkpoint is resumed, to be longer, goes on from the interpolated weights. The start is the
+    base, as for ``loss_kl``, also where ``load_from`` gives other weights.
 
     Args:
         share: Of the change that stays, in (0, 1]; 1 changes nothing.
