@@ -98,9 +98,8 @@ class Last(Hook):
 def run(tmp_path_factory):
     """The 4B's other config on a miniature, under bf16, with the teacher's hook."""
     config = small_4b('mask_caption_sft_4b_weighted', tmp_path_factory.mktemp('run') / 'work', 8, Last)
-    config.optim_wrapper.optimizer.update(
-        lr=1e-2
-    )  # at the config's rate eight iterations change nearly nothing
+    # At the config's rate eight iterations change nearly nothing.
+    config.optim_wrapper.optimizer.update(lr=1e-2)
     kinds = [hook['type'] for hook in config.custom_hooks]
     assert TeacherEMAHook in kinds
     assert InterpolateHook in kinds
