@@ -51,3 +51,14 @@ def test_trained_tensors_with_the_same_settings_share_a_group():
         (0.5, [(5, 4), (5,)]),
     ]
     assert all(parameter.requires_grad for group in groups for parameter in group['params'])
+
+
+def test_groups_with_other_keys_and_the_same_rate_stay_apart():
+    """As with ``optim_wrapper.optimizer.weight_decay=0`` beside a custom key that takes it off anyway."""
+    config = dict(
+        constructor=GroupedOptimWrapperConstructor,
+        optimizer=dict(type=AdamW, lr=0.5, weight_decay=0.0),
+        paramwise_cfg=dict(custom_keys={'body': dict(decay_mult=0.0)}),
+    )
+    wrapper = build_optim_wrapper(nn.ModuleDict({'head': nn.Linear(2, 3), 'body': nn.Linear(4, 5)}), config)
+    assert [len(group['params']) for group in wrapper.optimizer.param_groups] == [2, 2]

@@ -38,7 +38,8 @@ def merge_groups(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         trained = [parameter for parameter in group['params'] if parameter.requires_grad]
         settings = {key: value for key, value in group.items() if key != 'params'}
-        same = [other for other in merged if all(other[key] == settings[key] for key in settings)]
+        # MMEngine adds a custom key's multipliers to its group, so groups need not have the same settings.
+        same = [other for other in merged if {**other, 'params': None} == {**settings, 'params': None}]
         if same:
             same[0]['params'] += trained
         elif trained:
