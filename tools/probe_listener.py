@@ -33,19 +33,15 @@ import argparse
 import json
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _config import add_checkpoint, add_config, read_tested_config, take_adapter
-from mmengine.config import Config
+from _config import add_checkpoint, add_config, read_tested_config
+from _probed import add_probe, check_probe, load_model, settings_data, dataset_to_probe
 from tqdm import tqdm
 
-from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
 from projects.mask_caption_sft.datasets import collate_regions
 from projects.mask_caption_sft.datasets.base import RegionDataset
-from projects.mask_caption_sft.datasets.mix import build_dataset
-from projects.mask_caption_sft.engine.training_runner import SafeRunner
 from projects.mask_caption_sft.evaluation.word_probe.probe import ImageProbe, probe_batch
 from projects.mask_caption_sft.evaluation.word_probe.report import (
     as_data,
@@ -65,43 +61,10 @@ def parse_args() -> argparse.Namespace:
     )
     add_config(parser)
     add_checkpoint(parser)
-    parser.add_argument('--words', default='coco', help="'coco' (default), 'tiny', or a JSON file")
-    parser.add_argument('--dataset', default='refcoco_val', help='default %(default)s')
-    parser.add_argument('--max-images', type=int, help='only the first so many')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice among wrong words')
-    parser.add_argument('--out', type=Path, help='JSON file for the table and every word')
+    add_probe(parser, dataset='refcoco_val')
     args = parser.parse_args()
-    if args.max_images is not None and args.max_images < 1:
-        parser.error(f'--max-images {args.max_images} is less than 1.')
-    if args.seed < 0:
-        parser.error(f'--seed {args.seed} is less than 0.')
+    check_probe(parser, args)
     return args
-
-
-def spoken_dataset(config: Config, name: str) -> RegionDataset:
-    """One of the datasets that are tested, with all its expressions.
-
-    Raises:
-        ValueError: There is none of that name, or it does not yield every expression.
-    """
-    declared = (config.get('test_dataloader') or {}).get('dataset', {}).get('datasets', {})
-    spoken = {key: entry for key, entry in declared.items() if entry and entry.get('every_expression')}
-    if name not in spoken:
-        raise ValueError(
-            f'{name!r} is no dataset of test_dataloader in {config.filename} that yields every expression '
-            f'(every_expression=True). Set --dataset to one of: {", ".join(spoken) or "none"}.'
-        )
-    return build_dataset(name, {'seed': 0, **spoken[name]})
-
-
-def load_model(config: Config, checkpoint: str) -> MaskCaptionSFT:
-    """The model as tools/test.py evaluates it."""
-    config.log_level = 'WARNING'
-    allow_checkpoint_globals()
-    runner = SafeRunner.from_cfg(config)
-    runner.load_or_resume()
-    take_adapter(runner, checkpoint)
-    return runner.model.eval()
 
 
 def probe(model: MaskCaptionSFT, dataset: RegionDataset, words: WordList, num: int, seed: int) -> ImageProbe:
@@ -130,11 +93,8 @@ def heading(args: argparse.Namespace, found: ImageProbe, num: int) -> str:
 
 def as_json(args: argparse.Namespace, found: ImageProbe, num: int, rows: dict[str, Any]) -> str:
     """Settings, the table's figures, and every word."""
-    settings = {
-        key: value if isinstance(value, int | None) else str(value) for key, value in vars(args).items()
-    }
     content = {
-        'settings': settings,
+        'settings': settings_data(args),
         'num_images': num,
         'num_expressions': len(found.expression_ious),
         'mIoU': mean(found.expression_ious),
@@ -150,7 +110,8 @@ def main() -> None:
     with redirect_stdout(sys.stderr):  # where MMEngine's logger finds it
         config = read_tested_config(args)
         try:
-            words, dataset = read_word_list(args.words), spoken_dataset(config, args.dataset)
+            words = read_word_list(args.words)
+            dataset = dataset_to_probe(config, args.dataset, every_expression=True)
             model = load_model(config, args.checkpoint)
         except (OSError, ValueError) as error:
             sys.exit(f'error: {error}')

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...loop.predict import REGIONS_AT_ONCE, upsample_mask
 from ...ops.mask import mask_iou
 from ...ops.precision import without_gradient
+from ...sa2va.prefix import Prefix
 from ...sa2va.sa2va import Sa2VA
 from ...structures import RegionBatch, RegionViews
 from .variants import WordCase, word_cases
@@ -128,9 +129,17 @@ def probe_batch(
     masks, regions = _named_regions(batch)
     if not regions:
         return ImageProbe()
+    return probe_image(masks, regions, word_list, listener_in(model, batch), rng)
+
+
+def listener_in(model: Sa2VA, batch: RegionBatch) -> Listener:
+    """A model as the listener in the second view of one sample, which it sees and reads here.
+
+    Its masks have the size of that view's. They are those after the given answer "Sure, [SEG].".
+    """
     _, views = model.look(batch, segment_first=False)
-    size = tuple(masks.shape[-2:])
-    return probe_image(masks, regions, word_list, lambda texts: _find_masks(model, views, texts, size), rng)
+    prefix, size = model.read(views.features), batch.masks2[0].shape[-2:]
+    return lambda texts: _find_masks(model, views, prefix, texts, size)
 
 
 def _named_regions(batch: RegionBatch) -> tuple[Tensor, list[list[str]]]:
@@ -144,10 +153,9 @@ def _named_regions(batch: RegionBatch) -> tuple[Tensor, list[list[str]]]:
 
 
 def _find_masks(
-    model: Sa2VA, views: RegionViews, texts: list[str], size: tuple[int, ...]
+    model: Sa2VA, views: RegionViews, prefix: Prefix, texts: list[str], size: Sequence[int]
 ) -> Iterator[Tensor]:
     """The mask of each text in the one image of some views, ``[H, W]`` of this size."""
-    prefix = model.read(views.features)
     # As expressions have them, and an empty text as the blank control of validation has it: no token.
     embeds = model.embed_captions(texts)
     for rows in torch.arange(len(texts), device=model.device).split(REGIONS_AT_ONCE):

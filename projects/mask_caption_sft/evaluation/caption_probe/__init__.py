@@ -1,0 +1,1 @@
+"""What a model's captions are worth where nobody has described the regions."""
