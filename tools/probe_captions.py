@@ -32,7 +32,6 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from itertools import groupby, islice
 
 import numpy as np
@@ -57,6 +56,7 @@ from projects.mask_caption_sft.evaluation.caption_probe.report import (
     agreement_table,
     found_table,
     listener_data,
+    region_data,
 )
 from projects.mask_caption_sft.evaluation.word_probe.report import summarize, words_table
 from projects.mask_caption_sft.evaluation.word_probe.word_list import WordList, read_word_list
@@ -194,15 +194,12 @@ def as_json(
     agreed: dict[str, Agreement],
     words: WordList,
 ) -> str:
-    """Settings, the figures of the tables, and every region with the IoU by each listener."""
+    """Settings, the figures of the tables, and every region with what each listener found."""
     content = {
         'settings': settings_data(args),
         'listeners': {name: listener_data(found, words) for name, found in heard.items()},
         'agreement': {name: agreement_data(agreement) for name, agreement in agreed.items()},
-        'regions': [
-            asdict(region) | {'ious': {name: found.ious[number] for name, found in heard.items()}}
-            for number, region in enumerate(regions)
-        ],
+        'regions': [region_data(region, number, heard) for number, region in enumerate(regions)],
     }
     return json.dumps(content, indent=1) + '\n'
 

@@ -83,6 +83,10 @@ def test_a_model_finds_the_masks_that_validation_finds_with_its_controls(model, 
     assert max(heard.ious) > 0.5
     assert {word.case.expression for word in heard.probe.words} <= {region.caption for region in regions}
     assert len(heard.probe.words) >= len(regions)
+    assert [word for words in heard.words for word in words] == heard.probe.words
+    assert [{word.case.expression for word in words} for words in heard.words] == [
+        {region.caption} for region in regions
+    ]
 
 
 def test_a_code_between_two_halves_is_found_by_them_and_by_no_second_listener(model, tmp_path):
@@ -146,7 +150,13 @@ def test_images_are_put_together_and_nothing_has_no_mean(model, samples):
     for number, sample in enumerate(samples):
         regions = describe_record(model, number, sample, MAX_LEN)
         both.add(hear(model, sample, regions, [other.caption for other in others_of(regions)]))
-    assert len(both.ious) == len(both.shuffled_ious) == len(both.blank_ious) == sum(map(len, samples))
+    assert (
+        len(both.ious)
+        == len(both.words)
+        == len(both.shuffled_ious)
+        == len(both.blank_ious)
+        == sum(map(len, samples))
+    )
     means = found_means(both)
     assert means['ious'] == pytest.approx(np.mean(both.ious))
     assert means['shuffled_ious'] == pytest.approx(np.mean(both.shuffled_ious))

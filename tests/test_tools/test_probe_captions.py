@@ -44,9 +44,16 @@ def test_tables_and_json_agree_with_a_second_listener_of_another_family(workplac
     for name in ('the model itself', QWEN_BASE):
         found = report['listeners'][name]
         assert rows[name] == [shown(found[key]) for key in ('ious', 'shuffled_ious', 'blank_ious')]
-        ious = [region['ious'][name] for region in regions]
+        ious = [region['heard'][name]['iou'] for region in regions]
         assert found['ious'] == pytest.approx(sum(ious) / len(ious))
         assert found['kinds']['colour']['num_words'] > 0
+        words = [word for region in regions for word in region['heard'][name]['words']]
+        assert len(words) == found['kinds']['all kinds']['num_words']
+        assert all(
+            word['expression'] == region['caption']
+            for region in regions
+            for word in region['heard'][name]['words']
+        )
         assert f'heard by {name}' in lines
     itself, second = report['listeners'].values()
     assert itself['ious'] > itself['shuffled_ious'] + 0.1

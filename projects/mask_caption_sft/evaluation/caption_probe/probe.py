@@ -13,7 +13,7 @@ from ...ops.mask import mask_iou
 from ...ops.precision import without_gradient
 from ...sa2va.sa2va import Sa2VA
 from ...structures import RegionSample
-from ..word_probe.probe import ImageProbe, listener_in, probe_image
+from ..word_probe.probe import ImageProbe, ProbedWord, listener_in, probe_image
 from ..word_probe.word_list import WordList
 from .agreement import TextPair
 
@@ -47,11 +47,13 @@ class HeardCaptions:
 
     Attributes:
         probe: From their captions, whole and with each listed word replaced and dropped.
+        words: N: the listed words of each caption.
         shuffled_ious: The IoU of each from another region's caption; none if it is the only one of all.
         blank_ious: The IoU of each from an empty text.
     """
 
     probe: ImageProbe = field(default_factory=ImageProbe)
+    words: list[list[ProbedWord]] = field(default_factory=list)
     shuffled_ious: list[float] = field(default_factory=list)
     blank_ious: list[float] = field(default_factory=list)
 
@@ -63,6 +65,7 @@ class HeardCaptions:
     def add(self, other: 'HeardCaptions') -> None:
         """Take in what was found in another image."""
         self.probe.add(other.probe)
+        self.words += other.words
         self.shuffled_ious += other.shuffled_ious
         self.blank_ious += other.blank_ious
 
@@ -149,7 +152,10 @@ def hear_captions(
     shuffled = torch.stack([*listener([*others, ''])])
     blank = shuffled[-1:].expand_as(masks)
     return HeardCaptions(
-        probe, mask_iou(shuffled[:-1], masks[: len(others)]).tolist(), mask_iou(blank, masks).tolist()
+        probe=probe,
+        words=[[word for word in probe.words if word.case.region == number] for number in range(len(rows))],
+        shuffled_ious=mask_iou(shuffled[:-1], masks[: len(others)]).tolist(),
+        blank_ious=mask_iou(blank, masks).tolist(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..word_probe.report import as_data, mean, shown, summarize
 from ..word_probe.word_list import WordList
 from .agreement import Agreement
-from .probe import HeardCaptions
+from .probe import DescribedRegion, HeardCaptions
 
 #: Column -> what it is the mean of.
 FOUND_COLUMNS = {
@@ -47,13 +47,27 @@ def agreement_table(agreements: Mapping[str, Agreement]) -> str:
 
 
 def listener_data(heard: HeardCaptions, word_list: WordList) -> dict[str, Any]:
-    """What one listener found, for JSON: means, each kind of words, and every word."""
+    """What one listener found, for JSON: means, and those of each kind of words."""
     return {
         **found_means(heard),
         'num_unreplaced': heard.probe.num_unreplaced,
         'kinds': summarize(heard.probe, word_list),
-        'words': [as_data(word) for word in heard.probe.words],
     }
+
+
+def region_data(region: DescribedRegion, number: int, heard: Mapping[str, HeardCaptions]) -> dict[str, Any]:
+    """What was said of one region, and what each listener found of it, word by word, for JSON.
+
+    Args:
+        region: Which.
+        number: Where it is among those that were heard.
+        heard: What each listener found.
+    """
+    found = {
+        name: {'iou': one.ious[number], 'words': [as_data(word) for word in one.words[number]]}
+        for name, one in heard.items()
+    }
+    return asdict(region) | {'heard': found}
 
 
 def agreement_data(agreement: Agreement) -> dict[str, Any]:
