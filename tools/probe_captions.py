@@ -8,8 +8,9 @@ two. So each region of a dataset of test_dataloader is described in both views, 
 that were not taught, or not directly. Printed, as Markdown:
 
 - *Who finds the region.* IoU in view 2 of the mask from the caption of view 1: by the model itself and, with
-  --listener, by a second model that has not been trained on these captions; a code is found by the first one
-  only. Beside it the IoU from the caption of another region of the image, and from none.
+  --listener, by a second model that has not been trained on these captions. A code between a model's two
+  halves is found by itself only; a caption that is false in one word may be found by its others. Beside it
+  the IoU from the caption of another region of the image, and from none.
 - *Who says the same.* The caption of view 1 with that of view 2, and with people's expressions if the dataset
   has any: the share of words that both use (Dice), the same with another region's, the share of equal ones,
   and for each kind of words how often both say the same if both say one. Of places little is to be expected:
