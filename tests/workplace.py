@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 
 from projects.mask_caption_sft.checkpoints.training_file import allow_checkpoint_globals
@@ -69,6 +71,16 @@ class Workplace:
         newest = sorted((self.folder / work_dir).glob('*/vis_data/scalars.json'))[-1]
         rows = [json.loads(line) for line in newest.read_text().splitlines()]
         return [{re.sub('^(train|val)/', '', name): row[name] for name in row} for row in rows]
+
+
+def refusal(tool: ModuleType, argv: list[str], place: Workplace, monkeypatch, capsys) -> str:
+    """What a tool says that refuses its arguments, called in this process, where it must build no model."""
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setattr(sys, 'argv', [f'{tool.__name__}.py', *argv])
+    monkeypatch.setattr(tool, 'load_model', None)
+    with pytest.raises(SystemExit) as refused:
+        tool.main()
+    return f'{refused.value}{capsys.readouterr().err}'
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from projects.mask_caption_sft.evaluation.caption_probe.probe import DescribedRegion
 from projects.mask_caption_sft.evaluation.word_probe.report import shown
 from projects.mask_caption_sft.structures import BrokenRecord, RegionSample, View
-from tests.workplace import CONFIG, ROOT, Workplace
+from tests.workplace import CONFIG, ROOT, Workplace, refusal
 
 pytestmark = pytest.mark.slow
 BASE = 'data/tiny_world/sa2va_tiny'
@@ -126,10 +126,5 @@ def test_a_record_that_cannot_be_read_is_named_and_left_out(workplace, tmp_path)
 def test_what_cannot_be_probed_is_refused_before_a_model_is_built(
     workplace, monkeypatch, capsys, args, message
 ):
-    monkeypatch.chdir(workplace.folder)
-    monkeypatch.setattr(sys, 'argv', ['probe_captions.py', str(CONFIG), *args])
-    monkeypatch.setattr(probe_captions, 'load_model', None)
-    with pytest.raises(SystemExit) as refused:
-        probe_captions.main()
-    said = f'{refused.value}{capsys.readouterr().err}'
+    said = refusal(probe_captions, [str(CONFIG), *args], workplace, monkeypatch, capsys)
     assert message.format(config=CONFIG) in said

@@ -8,7 +8,7 @@ import probe_listener
 import pytest
 
 from projects.mask_caption_sft.evaluation.word_probe.report import COLUMNS, shown
-from tests.workplace import CONFIG, ROOT, Workplace
+from tests.workplace import CONFIG, ROOT, Workplace, refusal
 
 pytestmark = pytest.mark.slow
 BASE = 'data/tiny_world/sa2va_tiny'
@@ -88,12 +88,7 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(workplace, tmp_path)
 def test_what_cannot_be_probed_is_refused_before_a_model_is_built(
     workplace, monkeypatch, capsys, args, message
 ):
-    monkeypatch.chdir(workplace.folder)
-    monkeypatch.setattr(sys, 'argv', ['probe_listener.py', str(CONFIG), *args])
-    monkeypatch.setattr(probe_listener, 'load_model', None)
-    with pytest.raises(SystemExit) as refused:
-        probe_listener.main()
-    said = f'{refused.value}{capsys.readouterr().err}'
+    said = refusal(probe_listener, [str(CONFIG), *args], workplace, monkeypatch, capsys)
     assert message.format(config=CONFIG) in said
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from ...ops.text import words
+from ..word_probe.report import mean
 from ..word_probe.word_list import WordList
 
 
@@ -14,8 +14,8 @@ class TextPair:
 
     Attributes:
         first, second: The texts.
-        other: What the writer of the second says of the region before this one in the image, as a control;
-            None where the region is alone.
+        other: What the writer of the second says of another region, of the same image where it has one, as a
+            control; None where there is no other.
     """
 
     first: str
@@ -51,10 +51,10 @@ class Agreement:
         said = {kind: [same[kind] for same in kinds if kind in same] for kind in word_list.kinds}
         return cls(
             num_pairs=len(pairs),
-            shared=_mean(shared),
-            shared_with_other=_mean(others),
-            equal=_mean([share == 1 for share in shared]),
-            by_kind={kind: (len(same), _mean(same)) for kind, same in said.items()},
+            shared=mean(shared),
+            shared_with_other=mean(others),
+            equal=mean([share == 1 for share in shared]),
+            by_kind={kind: (len(same), mean(same)) for kind, same in said.items()},
         )
 
 
@@ -85,7 +85,3 @@ def same_by_kind(first: str, second: str, word_list: WordList) -> dict[str, bool
 def _said(text: str, word_list: WordList) -> dict[str, list[str]]:
     found = list(word_list.find(text))
     return {kind: [word.word for word in found if word.kind == kind] for kind in word_list.kinds}
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return fmean(values) if values else None
