@@ -1,4 +1,4 @@
-"""Ablation: without the terms that keep the language intact: no KL to the start, no caption loss."""
+"""Ablation: without what keeps the language intact, the KL to the start."""
 
 from mmengine.config import read_base
 
@@ -6,4 +6,3 @@ with read_base():
     from .mask_caption_sft_tiny import *
 
 model['objectives'].update(near_start=None)
-model['objectives']['human_expressions'].update(caption_weight=0.0)

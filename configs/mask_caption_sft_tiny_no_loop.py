@@ -10,7 +10,6 @@ model['objectives'].update(
     teacher_iou=None,
     segment_captions=None,
     near_start=None,
-    human_masks=None,
 )
 model['objectives']['human_expressions'].update(caption_weight=1.0)
 model['periods'] = {}

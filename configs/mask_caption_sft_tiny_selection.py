@@ -9,7 +9,6 @@ with read_base():
 
 model['objectives'].update(
     weighted_captions=None,
-    human_masks=None,
     best_of_k=dict(type=BestOfK, weight=5.0, margin_iou=0.05, min_iou=0.5),
 )
 model['objectives']['segment_captions'].update(gate_iou=0.5, min_confidence=0.0)

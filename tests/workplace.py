@@ -31,7 +31,6 @@ SHORT = [
     'model.objectives.segment_captions.min_confidence=0.0',
     # Everything teaches in every iteration, as in the second part of the config's run.
     'model.periods=None',
-    'model.objectives.human_masks=None',
 ]
 
 

@@ -25,7 +25,7 @@ CONFIGS = {
     '(c) straight-through': f'{TINY}_straight_through.py',
     '(c) selection from the start, as in the 4B config': f'{TINY}_selection.py',
     '(d) full loop (default)': f'{TINY}.py',
-    '(e) without KL and caption loss': f'{TINY}_no_anchors.py',
+    '(e) without KL': f'{TINY}_no_anchors.py',
     '(f) frozen teacher': f'{TINY}_frozen_teacher.py',
     '(g) student segments in stage 2': f'{TINY}_student_segments.py',
 }

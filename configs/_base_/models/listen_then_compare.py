@@ -24,17 +24,11 @@ model['objectives'].update(
         weight=2.0,
         words=dict(type=WordWeights, weight=6.0, full_iou=0.1, max_steps=6),
     ),
-    human_masks=dict(type=HumanExpressions, caption_weight=0.0, iou_weight=1.0),
 )
 model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
-# People say no more than tells a thing apart: at a weight of 1 captions learn to leave size and colour out
-# (docs/results.md). The start, which holds what nothing speaks against, keeps them.
-model['objectives']['human_expressions'].update(caption_weight=0.25)
+# People's expressions are found, not written: they say no more than tells a thing apart, and captions would
+# learn to leave sizes out (docs/results.md). The start, which holds what nothing speaks against, keeps them.
+model['objectives']['human_expressions'].update(caption_weight=0.0)
 model['objectives']['near_start'].update(weight=1.0)
-listening, comparing = (0.0, 0.5), (0.5, 1.0)
-model['periods'] = dict(
-    human_masks=listening,
-    human_expressions=comparing,
-    teacher_iou=comparing,
-    weighted_captions=comparing,
-)
+comparing = (0.5, 1.0)
+model['periods'] = dict(teacher_iou=comparing, weighted_captions=comparing)

@@ -39,7 +39,8 @@ class WordWeights:
     one if the region is found by its place, whatever its colour. Averaged over orders, a word gets its
     Shapley value (Castro et al. 2009): of two words that tell the same each gets half, where neither would
     be missed if it alone were left out of the whole caption. The average here is over all captions of the
-    region that say the word, each in an order of its own.
+    region that say the word, each in an order of its own. Equal captions have one each, too: a region whose
+    captions have come to be alike would otherwise be heard in one order only.
 
     What a word adds counts as far as it is new: times the share of the region's other captions that lack
     it. Otherwise a word that tells little, such as a size, would lose its place to the word after it, which
@@ -65,7 +66,7 @@ class WordWeights:
             raise ValueError(f'max_steps={self.max_steps} lets no word come. Give at least 1.')
 
     def __call__(self, step: Step, rows: Tensor, captions: Captions, iou: Tensor) -> HeardWords:
-        """All captions of the regions, of which equal ones are heard once.
+        """All captions of the regions, of which equal parts are heard once.
 
         Args:
             step: The batch.
@@ -74,7 +75,7 @@ class WordWeights:
             iou: ``[N]``, from the whole captions.
         """
         said = list(zip(rows.tolist(), captions.texts))
-        coming = [_ComingWords.of(row, text.split(), self.max_steps) for row, text in dict.fromkeys(said)]
+        coming = [_ComingWords.of(row, text.split(), self.max_steps) for row, text in said]
         found = partial_iou(step, rows, captions, iou, chain.from_iterable(words.texts for words in coming))
         adds = _mean_by_word(coming, found)
         values = torch.tensor(list(adds.values()))
