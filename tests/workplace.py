@@ -29,8 +29,9 @@ SHORT = [
     'custom_hooks.2.interval=2',
     'model.signal_interval=2',
     'model.objectives.segment_captions.min_confidence=0.0',
-    # Everything teaches in every iteration, as in the second part of the config's run.
+    # Everything teaches in every iteration, people's captions too.
     'model.periods=None',
+    'model.objectives.human_expressions.caption_weight=1.0',
 ]
 
 
