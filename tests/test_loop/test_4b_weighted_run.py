@@ -59,6 +59,14 @@ def test_each_half_has_its_own_losses(watch):
 
 
 @pytest.mark.slow
+def test_people_s_expressions_are_found_in_both_halves_and_never_written(watch):
+    found = iterations(watch)
+    # Captions have this loss in the second half only, so in the first it is of people's expressions.
+    assert found['loss_iou'] & set(LISTENING)
+    assert 'loss_caption' not in found
+
+
+@pytest.mark.slow
 def test_the_start_holds_the_describer_in_both_halves(watch):
     for numbers in (LISTENING, COMPARING):
         logged = [watch.logged[number] for number in numbers]
