@@ -5,7 +5,6 @@ from mmengine.config import read_base
 from projects.mask_caption_sft.loop.bridges import DetachedBridge
 
 with read_base():
-    from .mask_caption_sft_tiny import *
+    from .mask_caption_sft_tiny_soft_tokens import *
 
-model['objectives'].update(weighted_captions=None)
 model['objectives']['teacher_iou']['bridge'].update(type=DetachedBridge)

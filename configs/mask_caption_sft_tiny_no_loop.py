@@ -7,7 +7,6 @@ with read_base():
 
 model['objectives'].update(
     weighted_captions=None,
-    teacher_iou=None,
     segment_captions=None,
     near_start=None,
 )

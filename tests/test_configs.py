@@ -15,6 +15,8 @@ from projects.mask_caption_sft.engine.context import context_problems
 from projects.mask_caption_sft.engine.guarded_step import GuardedOptimWrapper
 from projects.mask_caption_sft.engine.schedules import in_iterations
 from projects.mask_caption_sft.estimating.estimate import GIB, Estimate
+from projects.mask_caption_sft.loop.bridges import SoftTokenBridge
+from projects.mask_caption_sft.loop.objectives import TeacherIoU
 from projects.mask_caption_sft.ops.build import build
 from projects.mask_caption_sft.sa2va.meta import build_on_meta
 from projects.mask_caption_sft.sa2va.sa2va import Sa2VA
@@ -262,8 +264,8 @@ def test_choices_reach_the_model(tmp_path, monkeypatch):
     objectives = config.model.objectives
     objectives.segment_captions.update(gate_iou=0.25)
     objectives.weighted_captions.update(min_spread=0.75)
-    objectives.teacher_iou.bridge.update(temperature=0.125, top_k=3)
-    objectives.update(near_start=None)
+    bridge = dict(type=SoftTokenBridge, temperature=0.125, top_k=3)
+    objectives.update(near_start=None, teacher_iou=dict(type=TeacherIoU, bridge=bridge))
     config.model.sa2va.update(activation_checkpointing=True)
     config.model.sa2va.lora.update(r=2, lora_alpha=6)
     model = build(dict(config.model))

@@ -21,7 +21,7 @@ def config():
     [
         ('model.max_caption_len', 7),
         ('model.sa2va.lora.r', 8),
-        ('model.objectives.teacher_iou.bridge.temperature', 0.1),
+        ('model.objectives.weighted_captions.words.full_iou', 0.2),
         ('optim_wrapper.optimizer.lr', 1e-3),
         ('custom_hooks.0.momentum', 0.0),
         ('train_dataloader.batch_size', 3),

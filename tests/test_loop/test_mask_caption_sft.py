@@ -243,6 +243,7 @@ def test_only_losses_are_summed_and_datasets_are_logged():
         'signal/shuffled_iou',
         'signal/blank_iou',
     } <= logged.keys()
+    assert logged['sav/caption_iou'] == logged['signal/caption_iou']
 
 
 def test_an_objective_that_is_none_is_left_out():

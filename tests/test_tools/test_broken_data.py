@@ -33,7 +33,7 @@ def damaged(workplace, tmp_path) -> Workplace:
 
 
 #: Objectives that need captions; without them the run is short.
-ON_CAPTIONS = ('weighted_captions', 'teacher_iou', 'segment_captions', 'near_start')
+ON_CAPTIONS = ('weighted_captions', 'segment_captions', 'near_start')
 
 
 def train(place, max_broken_ratio: float, check: bool = True):

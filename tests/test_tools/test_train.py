@@ -22,9 +22,9 @@ def test_losses_datasets_times_and_signals_are_logged(trained):
         'time', 'host_memory_mb', 'grad_norm', 'signal/shuffled_iou', 'signal/blank_iou',
         'signal/same_view_iou', 'signal/kl',
         'signal/caption_len', 'signal/distinct_1', 'signal/distinct_2', 'signal/top_caption_share',
-        'signal/banned_rate', 'signal/cut_ratio', 'signal/bridge_iou', 'signal/taught_ratio',
+        'signal/banned_rate', 'signal/cut_ratio', 'signal/caption_iou', 'signal/taught_ratio',
+        'sav/caption_iou', 'sa1b/caption_iou', 'refcoco/loss_iou',
     } <= names  # fmt: skip
-    assert {name for name in names if name.endswith('/loss_iou')} >= {'sav/loss_iou', 'sa1b/loss_iou'}
 
 
 def test_validation_runs_before_and_after_with_both_controls(trained):
@@ -83,12 +83,13 @@ def test_one_path_puts_the_real_sav_pairs_in_place(workplace, shared_dir):
     others = [f'{name}.{other}=None' for other in ('sa1b', 'openimages', 'refcoco')]
     options = (
         f'{name}.sav.data_root={shared_dir}/data/sav_pairs',
-        *others, 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None',
+        *others, 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None', 'model.signal_interval=1',
     )  # fmt: skip
     workplace.train('real', 2, options=options, validate=False)
     rows = [row for row in workplace.scalars('real') if 'loss' in row]
     assert [row['step'] for row in rows] == [1, 2]
-    assert all(0 < row['sav/loss_iou'] < 1 for row in rows)
+    assert all(0 <= row['sav/caption_iou'] <= 1 for row in rows)
+    assert all(row['loss_mask'] > 0 for row in rows)
 
 
 @pytest.mark.parametrize('kind', ['student', 'teacher', 'released'])

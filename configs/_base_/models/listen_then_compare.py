@@ -16,8 +16,10 @@ from projects.mask_caption_sft.loop.word_weights import WordWeights
 with read_base():
     from .sa2va_4b import *
 
+# Neither selection of the best nor a gradient through the text adds to it (docs/results.md).
 model['objectives'].update(
     best_of_k=None,
+    teacher_iou=None,
     weighted_captions=dict(
         type=WeightedCaptions,
         weighting=dict(type=AdvantageWeights, normalize=True),
@@ -31,4 +33,4 @@ model['objectives']['segment_captions'].update(gate_iou=0.0, min_confidence=0.5)
 model['objectives']['human_expressions'].update(caption_weight=0.0)
 model['objectives']['near_start'].update(weight=1.0)
 comparing = (0.5, 1.0)
-model['periods'] = dict(teacher_iou=comparing, weighted_captions=comparing)
+model['periods'] = dict(weighted_captions=comparing)

@@ -27,8 +27,8 @@ ADVICE = {
     'shrunk': (
         'Captions have a length of {value:.1f} and had {own:.1f} at the start of the run: they say less and '
         'less, or have become a code.',
-        'Strengthen the hold on the start (model.objectives.near_start.weight) '
-        "or on people's words (model.objectives.human_expressions.caption_weight).",
+        'Strengthen the hold on the start (model.objectives.near_start.weight) or, where the best caption '
+        "alone is taught, on people's words (model.objectives.human_expressions.caption_weight).",
     ),
     'cut': (
         '{value:.0%} of the captions reach the length limit without an end.',

@@ -25,6 +25,7 @@ def read_signals(step: Step) -> None:
         )
     for name, values in controls.items():
         step.table.log(f'signal/{name}', values)
+    step.table.log_by_dataset('caption_iou', controls['caption_iou'], step.datasets)
     step.table.log('signal/twins_differ_ratio', twins_differ(step))
     for name, value in caption_statistics(step.captions).items():
         step.table.log(f'signal/{name}', value)
