@@ -11,6 +11,7 @@ import torch
 
 from ..engine.guarded_step import GuardedOptimWrapper
 from ..loop.mask_caption_sft import MaskCaptionSFT
+from ..ops.markdown import markdown_table
 from ..structures import RegionBatch
 
 
@@ -40,8 +41,8 @@ class GuardCost:
             (f'a save of {self.save_bytes / 1e6:.1f} MB', median(self.saves)),
             ('the checksums in it', checksums),
         ]
-        lines = [f'| {name} | {ms:.2f} | {ms / update:.2%} |' for name, ms in rows]
-        return '\n'.join(['| | ms | of an update |', '|---|---|---|', *lines])
+        cells = [(name, f'{ms:.2f}', f'{ms / update:.2%}') for name, ms in rows]
+        return markdown_table(['', 'ms', 'of an update'], cells)
 
 
 def guard_cost(

@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from typing import Any
 
+from ..ops.markdown import markdown_table
 from .census import (
     BACKWARD,
     FORWARD,
@@ -41,10 +42,10 @@ def comparison_table(costs: dict[str, StepCosts], matmul_rate: float) -> str:
         _row('of them padding, %', costs, lambda c: 100 * c.census.padding_ratio()),
         _row('share of the matmul rate, %', costs, lambda c: 100 * utilisation(c, matmul_rate)),
     ]
-    return '\n'.join(['| | plain | ours | plain / ours |', '|---|---|---|---|', *rows])
+    return markdown_table(['', 'plain', 'ours', 'plain / ours'], rows)
 
 
-def _cpu_rows(costs: dict[str, StepCosts]) -> list[str]:
+def _cpu_rows(costs: dict[str, StepCosts]) -> list[list[str]]:
     if not costs[PLAIN].cpu_seconds:
         return []
     ratio = median_ratio(costs, 'cpu_seconds')
@@ -57,12 +58,14 @@ def utilisation(costs: StepCosts, matmul_rate: float) -> float:
     return useful / statistics.median(costs.seconds) / matmul_rate
 
 
-def _row(name: str, costs: dict[str, StepCosts], value, ratio: float | None = None, digits: int = 2) -> str:
+def _row(
+    name: str, costs: dict[str, StepCosts], value, ratio: float | None = None, digits: int = 2
+) -> list[str]:
     plain, ours = value(costs[PLAIN]), value(costs[OURS])
     if ratio is None:
         ratio = plain / ours if ours else None
     shown = '' if ratio is None else f'{ratio:.2f}'
-    return f'| {name} | {plain:,.{digits}f} | {ours:,.{digits}f} | {shown} |'
+    return [name, f'{plain:,.{digits}f}', f'{ours:,.{digits}f}', shown]
 
 
 def time_table(costs: StepCosts) -> str:
@@ -71,48 +74,41 @@ def time_table(costs: StepCosts) -> str:
     spent = {name: sum(parts.get(name, 0.0) for parts in costs.part_seconds) for name in names}
     total = sum(spent.values())
     rows = [
-        f'| {name or "losses"} | {seconds / total:.1%} |'
+        (name or 'losses', f'{seconds / total:.1%}')
         for name, seconds in sorted(spent.items(), key=lambda item: -item[1])
         if seconds >= 1e-3 * total
     ]
-    return '\n'.join(['| part | share of the time |', '|---|---|', *rows])
+    return markdown_table(['part', 'share of the time'], rows)
 
 
 def parts_table(census: Census) -> str:
     """One row per part, its language model's recomputation and backward pass included; then the sum."""
-    heads = (
-        'part',
-        'language model',
-        'tokens',
-        'padding',
-        'F',
-        'ViT tiles',
-        'SAM 2 images',
-        'masks',
-        'TFLOP',
-    )
-    lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
-    for part in census.parts():
-        cells = (
-            part or 'outside',
-            calls_in_words(census.calls_of(part)),
-            f'{census.tokens(part):,}',
-            f'{census.padding_ratio(part):.0%}',
-            f'{census.forward_equivalents(part):.2f}',
-            *(
-                str(sum(call.rows for call in census.calls_of(part, m)))
-                for m in (VIT, SAM2_ENCODER, MASK_DECODER)
-            ),
-            f'{census.total(None, part) / TERA:.3f}',
-        )
-        lines.append(f'| {" | ".join(cells)} |')
     rest = census.total(BACKWARD, '') + census.total(RECOMPUTED, '')
-    lines.append(f'| backward and again, outside the language model | | | | | | | | {rest / TERA:.3f} |')
-    lines.append(
-        f'| **sum** | | {census.tokens():,} | {census.padding_ratio():.0%} | '
-        f'{census.forward_equivalents():.2f} | | | | {census.total() / TERA:.3f} |'
-    )
-    return '\n'.join(lines)
+    rows = [
+        *(_part_row(census, part) for part in census.parts()),
+        ['backward and again, outside the language model', *[''] * 7, f'{rest / TERA:.3f}'],
+        [
+            '**sum**', '', f'{census.tokens():,}', f'{census.padding_ratio():.0%}',
+            f'{census.forward_equivalents():.2f}', '', '', '', f'{census.total() / TERA:.3f}',
+        ],
+    ]  # fmt: skip
+    heads = [
+        'part', 'language model', 'tokens', 'padding', 'F', 'ViT tiles', 'SAM 2 images', 'masks', 'TFLOP',
+    ]  # fmt: skip
+    return markdown_table(heads, rows)
+
+
+def _part_row(census: Census, part: str) -> list[str]:
+    modules = (VIT, SAM2_ENCODER, MASK_DECODER)
+    return [
+        part or 'outside',
+        calls_in_words(census.calls_of(part)),
+        f'{census.tokens(part):,}',
+        f'{census.padding_ratio(part):.0%}',
+        f'{census.forward_equivalents(part):.2f}',
+        *(str(sum(call.rows for call in census.calls_of(part, module))) for module in modules),
+        f'{census.total(None, part) / TERA:.3f}',
+    ]
 
 
 def calls_in_words(calls: list[Call]) -> str:

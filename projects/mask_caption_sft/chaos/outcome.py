@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ..ops.markdown import markdown_table
+
 
 @dataclass
 class Outcome:
@@ -38,15 +40,14 @@ class Outcome:
         )
 
 
-_HEAD = ('fault', 'times', 'recovered', 'lost updates at most', 'equal')
+_HEADS = ('fault', 'times', 'recovered', 'lost updates at most', 'equal')
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Markdown; under it what went wrong, row by row."""
-    rows = [_HEAD, ('---',) * len(_HEAD), *(_cells(outcome) for outcome in outcomes)]
-    lines = [f'| {" | ".join(row)} |' for row in rows]
+    rows = markdown_table(_HEADS, map(_cells, outcomes))
     wrong = [f'- {outcome.fault}: {text}' for outcome in outcomes for text in outcome.problems]
-    return '\n'.join([*lines, *(['', *wrong] if wrong else [])])
+    return '\n'.join([rows, *(['', *wrong] if wrong else [])])
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:

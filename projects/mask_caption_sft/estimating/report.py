@@ -1,5 +1,6 @@
 """An estimate in words."""
 
+from ..ops.markdown import markdown_table
 from .estimate import ACTIVATIONS, CHECKPOINTING, GIB, RESERVE_RATIO, SETTINGS, Cost, Estimate, usable_bytes
 
 TERA = 10**12
@@ -8,20 +9,20 @@ TERA = 10**12
 def parameters_table(estimate: Estimate) -> str:
     """Parameters by kind and part."""
     counts = estimate.parameters
-    rows = [f'| {kind} | {part} | {number:,} |' for (kind, part), number in counts.items()]
+    rows = [(kind, part, f'{number:,}') for (kind, part), number in counts.items()]
     sums = {
         kind: sum(n for (other, _), n in counts.items() if other == kind) for kind in ('frozen', 'trained')
     }
-    rows += [f'| **{kind}** | all | {number:,} |' for kind, number in sums.items()]
-    return '\n'.join(['| | part | parameters |', '|---|---|---|', *rows])
+    rows += [(f'**{kind}**', 'all', f'{number:,}') for kind, number in sums.items()]
+    return markdown_table(['', 'part', 'parameters'], rows)
 
 
 def memory_table(cost: Cost) -> str:
     """Memory per GPU by kind."""
-    rows = [f'| {_named(kind, cost)} | {size / GIB:.2f} |' for kind, size in cost.memory.items()]
-    return '\n'.join(
-        ['| memory per GPU | GiB |', '|---|---|', *rows, f'| **together** | {cost.total_bytes / GIB:.2f} |']
-    )
+    sizes = {_named(kind, cost): size for kind, size in cost.memory.items()}
+    sizes['**together**'] = cost.total_bytes
+    rows = [(name, f'{size / GIB:.2f}') for name, size in sizes.items()]
+    return markdown_table(['memory per GPU', 'GiB'], rows)
 
 
 def _named(kind: str, cost: Cost) -> str:
@@ -33,17 +34,9 @@ def _named(kind: str, cost: Cost) -> str:
 def flops_table(cost: Cost) -> str:
     """Work of one iteration by part."""
     parts = sorted(cost.flops.items(), key=lambda item: -item[1])
-    rows = [
-        f'| {part or "losses"} | {flops / TERA:.4g} |' for part, flops in parts if flops >= 1e-4 * parts[0][1]
-    ]
-    return '\n'.join(
-        [
-            '| FLOPs of an iteration | TFLOP |',
-            '|---|---|',
-            *rows,
-            f'| **all** | {cost.total_flops / TERA:.4g} |',
-        ]
-    )
+    shown = [(part or 'losses', flops) for part, flops in parts if flops >= 1e-4 * parts[0][1]]
+    rows = [(name, f'{flops / TERA:.4g}') for name, flops in [*shown, ('**all**', cost.total_flops)]]
+    return markdown_table(['FLOPs of an iteration', 'TFLOP'], rows)
 
 
 def memory_line(estimate: Estimate, cost: Cost) -> str:
@@ -81,18 +74,17 @@ def fitting_table(estimate: Estimate, memory_gib: float) -> str:
     for setting, name in SETTINGS.items():
         now, largest = getattr(estimate.workload, setting), estimate.largest(setting, limit)
         # Beyond that it is not counted, see largest_that_fits.
-        rows.append(f'| {name} | {now} | {"about " if largest > 2 * now else ""}{largest} |')
+        rows.append((name, str(now), f'{"about " if largest > 2 * now else ""}{largest}'))
     reserve = f'{RESERVE_RATIO:.0%} left for what is not counted'
-    head = f'| largest that fits {memory_gib:g} GiB, {reserve} | now | largest |'
-    return '\n'.join([head, '|---|---|---|', *rows])
+    return markdown_table([f'largest that fits {memory_gib:g} GiB, {reserve}', 'now', 'largest'], rows)
 
 
-def _recomputed_row(estimate: Estimate, limit: float) -> str:
+def _recomputed_row(estimate: Estimate, limit: float) -> tuple[str, str, str]:
     """The setting that costs time alone, with the smallest value that fits."""
     fewest = estimate.fewest_recomputed(limit)
     least = 'none' if fewest is None else _share(fewest, estimate.num_layers)
     now = _share(estimate.workload.num_recomputed, estimate.num_layers)
-    return f'| {CHECKPOINTING}, least | {now} | {least} |'
+    return f'{CHECKPOINTING}, least', now, least
 
 
 def _share(number: int, num_layers: int) -> str:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from ..ops.markdown import markdown_table
+
 _MOST_NAMED = 10
+_COUNTS = ('records', 'read', 'broken', 'regions', 'texts')
 
 
 def data_card(
@@ -16,16 +19,9 @@ def data_card(
         leaks: See :class:`DataLeaks`.
         missing: Datasets that could not be opened, a sentence each.
     """
-    lines = [
-        f'# Data of {config}', '',
-        '| dataset | records | read | broken | regions | texts | duplicates | black / white / grey images |',
-        '|---|---|---|---|---|---|---|---|',
-    ]  # fmt: skip
-    for name, summary in summaries.items():
-        light = summary['light']
-        cells = [f'{summary[key]:,}' for key in ('records', 'read', 'broken', 'regions', 'texts')]
-        cells += [f'{len(summary["duplicates"]):,}', f'{light["black"]} / {light["white"]} / {light["grey"]}']
-        lines.append(f'| {name} | {" | ".join(cells)} |')
+    heads = ['dataset', *_COUNTS, 'duplicates', 'black / white / grey images']
+    table = markdown_table(heads, [_row(name, summary) for name, summary in summaries.items()])
+    lines = [f'# Data of {config}', '', table]
     for name, summary in summaries.items():
         lines += ['', f'## {name}', '', *_of_dataset(summary)]
     lines += ['', '## Images that are trained on and validated on', '']
@@ -33,6 +29,12 @@ def data_card(
     if missing:
         lines += ['', '## Could not be opened', '', *(f'- {problem}' for problem in missing)]
     return '\n'.join(lines) + '\n'
+
+
+def _row(name: str, summary: dict[str, Any]) -> list[str]:
+    counts = [summary[key] for key in _COUNTS]
+    light = ' / '.join(str(summary['light'][key]) for key in ('black', 'white', 'grey'))
+    return [name, *(f'{count:,}' for count in [*counts, len(summary['duplicates'])]), light]
 
 
 def _of_dataset(summary: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..ops.markdown import markdown_table
 from ..ops.metric_names import measured_how
 from .run_log import RunLog, logged_as
 
@@ -39,18 +40,14 @@ def results_table(runs: dict[str, Sequence[RunLog]]) -> str:
     Args:
         runs: Title -> one log per seed.
     """
-    lines = [
-        '| | seeds | ' + ' | '.join(COLUMNS) + ' |',
-        '|---|---|' + '---|' * len(COLUMNS),
-    ]
     before = [log.first_val for logs in runs.values() for log in logs][:1]
-    lines += _rows('base, before training', before)
+    rows = _rows('base, before training', before)
     for title, logs in runs.items():
-        lines += _rows(title, [log.last_val for log in logs])
-    return '\n'.join(lines)
+        rows += _rows(title, [log.last_val for log in logs])
+    return markdown_table(['', 'seeds', *COLUMNS], rows)
 
 
-def _rows(title: str, vals: Sequence[dict[str, float]]) -> list[str]:
+def _rows(title: str, vals: Sequence[dict[str, float]]) -> list[list[str]]:
     """A row for plain validations and one for each other way of measuring, where there are any."""
     ways = sorted({measured_how(val) for val in vals})
     return [
@@ -59,10 +56,10 @@ def _rows(title: str, vals: Sequence[dict[str, float]]) -> list[str]:
     ]
 
 
-def _row(title: str, vals: Sequence[dict[str, float]]) -> str:
+def _row(title: str, vals: Sequence[dict[str, float]]) -> list[str]:
     names = [[logged_as(name, val) for val in vals] for name in COLUMNS.values()]
     cells = [_cell([val[n] for n, val in zip(row, vals) if n in val]) for row in names]
-    return f'| {title} | {len(vals)} | ' + ' | '.join(cells) + ' |'
+    return [title, str(len(vals)), *cells]
 
 
 def _cell(values: Sequence[float]) -> str:

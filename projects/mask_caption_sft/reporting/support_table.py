@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from ..backbones import backbone_of
 from ..grounding import grounding_kind_of
+from ..ops.markdown import markdown_table
 from ..sa2va.released_sizes import NAMES, released_config
 
 
@@ -19,17 +20,16 @@ def support_table(folder: str | Path = 'configs') -> str:
         base = Config.fromfile(path).model.sa2va.get('base')
         if base is not None and Path(base).name in NAMES:
             plain.setdefault(Path(base).name, path)
-    rows = [_row(name, plain[name]) for name in NAMES if name in plain]
-    head = '| checkpoint | backbone | vision encoder | masks | prompt | config |\n|---|---|---|---|---|---|'
-    return '\n'.join([head, *rows])
+    heads = ('checkpoint', 'backbone', 'vision encoder', 'masks', 'prompt', 'config')
+    return markdown_table(heads, [_row(name, plain[name]) for name in NAMES if name in plain])
 
 
-def _row(name: str, path: Path) -> str:
+def _row(name: str, path: Path) -> list[str]:
     config = released_config(name)
     vision = config['vision_config']
     encoder = 'its own, images whole' if 'text_config' in config else 'InternViT'
     layers = vision.get('num_hidden_layers', vision.get('depth'))
-    cells = [
+    return [
         name,
         backbone_of(config).family,
         f'{encoder}, {layers} layers x {vision["hidden_size"]}',
@@ -37,7 +37,6 @@ def _row(name: str, path: Path) -> str:
         f'`{config["template"]}`',
         f'`{path.as_posix()}`',
     ]
-    return f'| {" | ".join(cells)} |'
 
 
 if __name__ == '__main__':

@@ -8,6 +8,8 @@ from optuna import Study
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from ..ops.markdown import markdown_table
+
 #: With fewer complete trials nothing can be said about importance.
 FEWEST = 4
 
@@ -21,12 +23,11 @@ def trials_table(study: Study) -> str:
         is_whole = trial.state == TrialState.COMPLETE
         return (not is_whole, math.inf if trial.value is None else sign * trial.value)
 
-    lines = ['| trial | state | score | ' + ' | '.join(keys) + ' |', '|---' * (len(keys) + 3) + '|']
+    rows = []
     for trial in sorted(study.trials, key=rank):
-        cells = [_cell(trial.params.get(key)) for key in keys]
-        score, state = _cell(trial.value), trial.state.name.lower()
-        lines.append(f'| {trial.number} | {state} | {score} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        values = [trial.value, *(trial.params.get(key) for key in keys)]
+        rows.append([str(trial.number), trial.state.name.lower(), *map(_cell, values)])
+    return markdown_table(['trial', 'state', 'score', *keys], rows)
 
 
 def importances(study: Study) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ...ops.markdown import markdown_table
 from ..word_probe.report import as_data, mean, shown, summarize
 from ..word_probe.word_list import WordList
 from .agreement import Agreement
@@ -24,8 +25,8 @@ def found_means(heard: HeardCaptions) -> dict[str, float | None]:
 
 def found_table(heard: Mapping[str, HeardCaptions]) -> str:
     """A row for each listener, as Markdown."""
-    rows = {name: [shown(value) for value in found_means(one).values()] for name, one in heard.items()}
-    return _table(['found by', *FOUND_COLUMNS], rows)
+    rows = [[name, *map(shown, found_means(one).values())] for name, one in heard.items()]
+    return markdown_table(['found by', *FOUND_COLUMNS], rows)
 
 
 def agreement_table(agreements: Mapping[str, Agreement]) -> str:
@@ -34,16 +35,17 @@ def agreement_table(agreements: Mapping[str, Agreement]) -> str:
     Of each kind of words: the share of pairs in which both say the same, and in how many both say one.
     """
     kinds = list(dict.fromkeys(kind for agreement in agreements.values() for kind in agreement.by_kind))
-    rows = {
-        name: [
+    rows = [
+        [
+            name,
             str(agreement.num_pairs),
             *map(shown, (agreement.shared, agreement.shared_with_other, agreement.equal)),
             *(f'{shown(same)} ({num})' for num, same in map(agreement.by_kind.__getitem__, kinds)),
         ]
         for name, agreement in agreements.items()
-    }
+    ]
     columns = ['agrees with', 'pairs', 'words shared', "with another region's", 'equal', *kinds]
-    return _table(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def listener_data(heard: HeardCaptions, word_list: WordList) -> dict[str, Any]:
@@ -74,8 +76,3 @@ def agreement_data(agreement: Agreement) -> dict[str, Any]:
     """For JSON."""
     by_kind = {kind: {'num_pairs': num, 'same': same} for kind, (num, same) in agreement.by_kind.items()}
     return asdict(agreement) | {'by_kind': by_kind}
-
-
-def _table(columns: list[str], rows: Mapping[str, list[str]]) -> str:
-    lines = [f'| {" | ".join(columns)} |', '|---' * len(columns) + '|']
-    return '\n'.join(lines + [f'| {" | ".join([name, *cells])} |' for name, cells in rows.items()])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ...ops.markdown import markdown_table
 from .probe import ImageProbe, ProbedWord
 from .word_list import WordList
 
@@ -58,12 +59,8 @@ def mean(values: Iterable[float]) -> float | None:
 
 def words_table(rows: dict[str, Row]) -> str:
     """Rows of :func:`summarize` as Markdown, ``-`` where there is no word to take a mean over."""
-    lines = ['| | ' + ' | '.join(COLUMNS) + ' |', '|---|' + '---|' * len(COLUMNS)]
-    lines += [
-        f'| {kind} | ' + ' | '.join(shown(row[key]) for key in COLUMNS.values()) + ' |'
-        for kind, row in rows.items()
-    ]
-    return '\n'.join(lines)
+    cells = [[kind, *(shown(row[key]) for key in COLUMNS.values())] for kind, row in rows.items()]
+    return markdown_table(['', *COLUMNS], cells)
 
 
 def shown(value: float | int | None) -> str:
