@@ -58,11 +58,11 @@ class Workplace:
 
     def train(
         self, work_dir: str, max_iters: int, *args: str, options: tuple[str, ...] = (), validate: bool = True,
-        check: bool = True,
+        check: bool = True, config: Path = CONFIG,
     ) -> subprocess.CompletedProcess:  # fmt: skip
-        """``tools/train.py`` on the tiny config, shortened."""
+        """``tools/train.py`` on the tiny config or another one of its family, shortened."""
         short = [option for option in SHORT if validate or not option.startswith('val_dataloader')]
-        tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIG), '--work-dir', work_dir]
+        tool = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir', work_dir]
         shortened = ['--cfg-options', f'train_cfg.max_iters={max_iters}', *short, *options]
         return self.call(*tool, *args, *shortened, check=check)
 

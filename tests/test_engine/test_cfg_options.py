@@ -42,6 +42,12 @@ def test_an_override_reaches_its_place(config, key, value):
     assert node == value
 
 
+def test_an_override_reaches_the_bridge_of_the_4b():
+    config = Config.fromfile('configs/mask_caption_sft_4b.py')
+    apply_cfg_options(config, {'model.objectives.teacher_iou.bridge.temperature': 0.1})
+    assert config.model.objectives.teacher_iou.bridge.temperature == 0.1
+
+
 def test_one_override_drops_a_dataset(config):
     apply_cfg_options(config, {'train_dataloader.dataset.datasets.refcoco': None})
     assert config.train_dataloader.dataset.datasets.refcoco is None

@@ -11,6 +11,9 @@ from tests.workplace import CONFIG, ROOT, load_checkpoint
 
 pytestmark = pytest.mark.slow
 
+WITHOUT_VALIDATION = ('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None')
+SOFT_TOKENS = CONFIG.with_name('mask_caption_sft_tiny_soft_tokens.py')
+
 
 def test_losses_datasets_times_and_signals_are_logged(trained):
     rows = trained.scalars('run')
@@ -25,6 +28,12 @@ def test_losses_datasets_times_and_signals_are_logged(trained):
         'signal/banned_rate', 'signal/cut_ratio', 'signal/caption_iou', 'signal/taught_ratio',
         'sav/caption_iou', 'sa1b/caption_iou', 'refcoco/loss_iou',
     } <= names  # fmt: skip
+
+
+def test_soft_tokens_log_their_own_loss_of_each_dataset(workplace):
+    workplace.train('soft', 4, validate=False, options=WITHOUT_VALIDATION, config=SOFT_TOKENS)
+    names = set().union(*(row for row in workplace.scalars('soft') if 'loss' in row))
+    assert {'sav/loss_iou', 'sa1b/loss_iou', 'signal/bridge_iou'} <= names
 
 
 def test_validation_runs_before_and_after_with_both_controls(trained):
@@ -83,13 +92,13 @@ def test_one_path_puts_the_real_sav_pairs_in_place(workplace, shared_dir):
     others = [f'{name}.{other}=None' for other in ('sa1b', 'openimages', 'refcoco')]
     options = (
         f'{name}.sav.data_root={shared_dir}/data/sav_pairs',
-        *others, 'val_cfg=None', 'val_dataloader=None', 'val_evaluator=None', 'model.signal_interval=1',
-    )  # fmt: skip
-    workplace.train('real', 2, options=options, validate=False)
+        *others,
+        *WITHOUT_VALIDATION,
+    )
+    workplace.train('real', 2, options=options, validate=False, config=SOFT_TOKENS)
     rows = [row for row in workplace.scalars('real') if 'loss' in row]
     assert [row['step'] for row in rows] == [1, 2]
-    assert all(0 <= row['sav/caption_iou'] <= 1 for row in rows)
-    assert all(row['loss_mask'] > 0 for row in rows)
+    assert all(0 < row['sav/loss_iou'] < 1 for row in rows)
 
 
 @pytest.mark.parametrize('kind', ['student', 'teacher', 'released'])

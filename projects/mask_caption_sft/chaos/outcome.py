@@ -45,9 +45,9 @@ _HEADS = ('fault', 'times', 'recovered', 'lost updates at most', 'equal')
 
 def table(outcomes: list[Outcome]) -> str:
     """Markdown; under it what went wrong, row by row."""
-    rows = markdown_table(_HEADS, map(_cells, outcomes))
+    lines = [markdown_table(_HEADS, map(_cells, outcomes))]
     wrong = [f'- {outcome.fault}: {text}' for outcome in outcomes for text in outcome.problems]
-    return '\n'.join([rows, *(['', *wrong] if wrong else [])])
+    return '\n'.join([*lines, *(['', *wrong] if wrong else [])])
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:
