@@ -25,8 +25,6 @@ optim_wrapper['optimizer'].update(lr=8e-4, weight_decay=0.01)
 train_cfg = dict(type=DrawTrainLoop, max_iters=400, val_interval=200)
 param_scheduler[0].update(start_factor=0.05, end_ratio=0.05)
 param_scheduler[1].update(begin_ratio=0.05, eta_min=2e-5)
-# A teacher that hears, by the time captions are compared, what the student has learned to hear.
-custom_hooks[0].update(momentum=0.05)
 custom_hooks[2].update(interval=100, datasets=['sa1b_val'])
 custom_hooks += [dict(type=ValBeforeTrainHook), dict(type=InterpolateHook, share=0.6)]
 default_hooks['checkpoint'].update(interval_updates=100)

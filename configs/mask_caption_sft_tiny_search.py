@@ -14,5 +14,5 @@ search_space = {
     'model.num_captions': [2, 4, 8],
     'model.objectives.weighted_captions.weight': dict(low=1.0, high=25.0, log=True),
     'model.objectives.segment_captions.min_confidence': dict(low=0.0, high=0.8),
-    'custom_hooks.0.momentum': dict(low=0.001, high=0.05, log=True),
+    'custom_hooks.0.momentum': dict(low=1e-4, high=0.05, log=True),
 }

@@ -20,7 +20,7 @@ def config():
 def test_every_printed_setting_is_one_that_cfg_options_takes(config):
     printed = flat(config)
     assert printed['train_dataloader.batch_size'] == '6'
-    assert printed['custom_hooks.0.momentum'] == '0.05'
+    assert printed['custom_hooks.0.momentum'] == '0.001'
     assert printed['model.type'] == 'projects.mask_caption_sft.loop.mask_caption_sft.MaskCaptionSFT'
     assert not any(key.startswith('tiny_pipeline') for key in printed)  # a helper of the file
     for key in printed:
@@ -29,7 +29,7 @@ def test_every_printed_setting_is_one_that_cfg_options_takes(config):
 
 def test_the_difference_of_two_configs_is_what_the_second_changes(config):
     other = Config.fromfile('configs/mask_caption_sft_tiny_frozen_teacher.py')
-    assert config_diff(config, other) == '- custom_hooks.0.momentum=0.05\n+ custom_hooks.0.momentum=0.0'
+    assert config_diff(config, other) == '- custom_hooks.0.momentum=0.001\n+ custom_hooks.0.momentum=0.0'
     other = Config.fromfile('configs/mask_caption_sft_tiny_selection.py')
     assert '+ model.objectives.weighted_captions=None' in config_diff(config, other).splitlines()
     assert config_diff(config, Config.fromfile(TINY)) == 'No difference in what a run uses.'
